@@ -1,0 +1,113 @@
+//! Step V: verified proofs are combined. For a composite receipt they are collected in order; for a succinct one each is lifted, and
+//! any two neighbouring ranges are joined as soon as both are there.
+
+use std::collections::BTreeMap;
+
+use manyhands_proto::{BlobRef, NodeId, Unit};
+
+use super::{Entry, Job, Outcome, Phase, Receipted, Work};
+use crate::ProofSystem;
+use crate::job::step6_deliver::Parts;
+use crate::requester::{Command, Context};
+
+/// The verified proofs that wait to be combined.
+#[derive(Debug)]
+pub(crate) struct Frontier<P: ProofSystem> {
+    /// Verified segment proofs by index, for a composite receipt.
+    segments: BTreeMap<u32, (P::Segment, BlobRef)>,
+    /// Verified ranges by their first segment, without gaps inside and never overlapping.
+    ranges: BTreeMap<u32, Ready<P>>,
+}
+
+#[derive(Debug, Clone)]
+struct Ready<P: ProofSystem> {
+    end: u32,
+    range: P::Range,
+    receipt: BlobRef,
+    node: NodeId,
+    /// Being joined with a neighbour.
+    taken: bool,
+}
+
+impl<P: ProofSystem> Default for Frontier<P> {
+    fn default() -> Self {
+        Self { segments: BTreeMap::new(), ranges: BTreeMap::new() }
+    }
+}
+
+impl<P: ProofSystem> Job<P> {
+    /// A segment's own proof is verified.
+    pub(crate) fn segment_verified(
+        &mut self,
+        index: u32,
+        segment: P::Segment,
+        result: Receipted,
+        cx: &mut Context<'_, P>,
+    ) {
+        match self.spec.outcome {
+            Outcome::Composite => {
+                self.frontier.segments.insert(index, (segment, result.receipt));
+                self.combine_if_complete(cx);
+            }
+            Outcome::Succinct => {
+                let po2 = self.ledger.get(&Unit::Prove(index)).map_or(self.spec.po2, |entry| entry.po2);
+                let entry = Entry::new(po2, Work::Lift { segment }, vec![result.receipt], Some(result.node));
+                self.open(Unit::Lift(index), entry, cx);
+            }
+        }
+    }
+
+    /// A lift's or join's receipt is verified: it becomes one range, and may find a neighbour.
+    pub(crate) fn range_verified(&mut self, unit: Unit, range: P::Range, result: Receipted, cx: &mut Context<'_, P>) {
+        if let Unit::Join { start, mid, .. } = unit {
+            self.frontier.ranges.remove(&start);
+            self.frontier.ranges.remove(&mid);
+        }
+        let covered = unit.range();
+        let ready = Ready { end: covered.end, range, receipt: result.receipt, node: result.node, taken: false };
+        self.frontier.ranges.insert(covered.start, ready);
+        self.join_neighbours(covered.start, cx);
+        self.combine_if_complete(cx);
+    }
+
+    /// Opens a join of the range at `start` with its right or its left neighbour, if one is free.
+    fn join_neighbours(&mut self, start: u32, cx: &mut Context<'_, P>) {
+        let Some(here) = self.frontier.ranges.get(&start).filter(|ready| !ready.taken) else { return };
+        let right = self.frontier.ranges.get(&here.end).filter(|ready| !ready.taken).map(|_| (start, here.end));
+        let left = || {
+            let (before, ready) = self.frontier.ranges.range(..start).next_back()?;
+            (ready.end == start && !ready.taken).then_some((*before, start))
+        };
+        let Some((first, second)) = right.or_else(left) else { return };
+        let (Some(a), Some(b)) = (self.take(first), self.take(second)) else { return };
+        let po2 = self.spec.po2;
+        let work = Work::Join { left: a.range, right: b.range };
+        let entry = Entry::new(po2, work, vec![a.receipt, b.receipt], Some(b.node));
+        self.open(Unit::Join { start: first, mid: second, end: b.end }, entry, cx);
+    }
+
+    fn take(&mut self, start: u32) -> Option<Ready<P>> {
+        let ready = self.frontier.ranges.get_mut(&start)?;
+        ready.taken = true;
+        Some(ready.clone())
+    }
+
+    /// Hands everything to step VI once the guest has ended and nothing is missing.
+    pub(crate) fn combine_if_complete(&mut self, cx: &mut Context<'_, P>) {
+        let Some(execution) = self.execution.filter(|_| self.is_open()) else { return };
+        let parts = match self.spec.outcome {
+            Outcome::Composite if self.frontier.segments.len() == execution.segments as usize => {
+                Parts::Composite(std::mem::take(&mut self.frontier.segments).into_values().collect())
+            }
+            Outcome::Succinct => {
+                let whole = self.frontier.ranges.get(&0).filter(|ready| ready.end == execution.segments);
+                let Some(whole) = whole else { return };
+                Parts::Succinct(whole.range.clone(), whole.receipt)
+            }
+            Outcome::Composite => return,
+        };
+        self.phase = Phase::Assembling;
+        self.recall_all(cx);
+        cx.out.command(Command::Assemble { job: self.id, parts });
+    }
+}

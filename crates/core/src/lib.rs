@@ -1,0 +1,24 @@
+//! The rules of Manyhands, as two pure state machines: [`Requester`] (the gateway, steps I to VI of the paper) and
+//! [`Prover`] (the other side of steps III and IV).
+//!
+//! Nothing here reads a clock, opens a socket, spawns a thread or draws a random number. Time and messages come in, commands go
+//! out, and the same inputs always give the same commands; so the daemon and the simulator run this very code. Both machines
+//! have the same five verbs: `handle(now, input)`, `handle_timeout(now)`, `poll_command`, `poll_event` (the requester) and
+//! `poll_timeout`, which names the reason of each wake-up.
+
+pub mod gateways;
+pub mod job;
+pub mod peers;
+pub mod policy;
+pub mod proof;
+pub mod prover;
+pub mod requester;
+pub mod time;
+pub mod view;
+
+pub use job::{Check, ExecutionInfo, JobSpec, Outcome, Parts, Receipted, Restored, SegmentInfo};
+pub use policy::Policy;
+pub use proof::{Checked, ProofSystem, Refusal};
+pub use prover::Prover;
+pub use requester::Requester;
+pub use time::Time;

@@ -1,0 +1,152 @@
+//! What is known of each node: what it offers, how fast it was, whether it can be trusted with work now.
+
+use std::collections::BTreeMap;
+
+use manyhands_proto::message::Capabilities;
+use manyhands_proto::unit::UnitKind;
+use manyhands_proto::{NodeId, Po2};
+
+use crate::{Policy, Time};
+
+/// What is known of one node.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// What it last said it can do.
+    pub capabilities: Option<Capabilities>,
+    /// When it was last heard of.
+    pub heard: Time,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Valid results in a row; an offence sets it to zero.
+    pub valid: u32,
+    /// Times it sent what no honest node sends.
+    pub offences: u32,
+    /// Gets no lease before this time.
+    pub blocked_until: Option<Time>,
+    /// Why it was blocked last.
+    pub blocked_for: Option<String>,
+    observed_ms: BTreeMap<(UnitKind, Po2), u64>,
+}
+
+impl Peer {
+    fn new(now: Time) -> Self {
+        Self {
+            capabilities: None,
+            heard: now,
+            connected: true,
+            valid: 0,
+            offences: 0,
+            blocked_until: None,
+            blocked_for: None,
+            observed_ms: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it gets no lease at `now`.
+    pub fn is_blocked(&self, now: Time) -> bool {
+        self.blocked_until.is_some_and(|until| now < until)
+    }
+
+    /// Predicted milliseconds for a unit: what was seen here, else what the node says, else the paper's laptop.
+    pub fn predict_ms(&self, policy: &Policy, kind: UnitKind, po2: Po2) -> u64 {
+        if let Some(ms) = self.observed_ms.get(&(kind, po2)) {
+            return *ms;
+        }
+        let scale = |from: Po2, ms: u64| match kind {
+            UnitKind::Prove => ms.saturating_mul(po2.cycles()) / from.cycles(),
+            UnitKind::Lift | UnitKind::Join => ms,
+        };
+        let seen = self.observed_ms.iter().find(|((seen, _), _)| *seen == kind).map(|((_, from), ms)| scale(*from, *ms));
+        let stated = || {
+            let timings = self.capabilities.iter().flat_map(|capabilities| &capabilities.timings);
+            timings.filter(|timing| timing.kind == kind).map(|timing| scale(timing.po2, timing.elapsed_ms)).min()
+        };
+        seen.or_else(stated).unwrap_or_else(|| policy.default_ms(kind, po2))
+    }
+
+    /// Takes a measured time into the prediction: the mean of the old prediction and the new time.
+    fn observe(&mut self, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
+        let entry = self.observed_ms.entry((kind, po2)).or_insert(elapsed_ms);
+        *entry = (*entry + elapsed_ms) / 2;
+    }
+}
+
+/// All nodes that were heard of.
+#[derive(Debug, Default)]
+pub struct PeerBook {
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl PeerBook {
+    /// All nodes, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// One node.
+    pub fn get(&self, node: &NodeId) -> Option<&Peer> {
+        self.peers.get(node)
+    }
+
+    /// Notes that a node was heard of.
+    pub fn heard(&mut self, now: Time, node: NodeId, policy: &Policy) -> &mut Peer {
+        if !self.peers.contains_key(&node) && self.peers.len() >= policy.peers_max {
+            self.forget_stalest();
+        }
+        let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
+        peer.heard = now;
+        peer.connected = true;
+        peer
+    }
+
+    /// Notes what a node can do.
+    pub fn introduce(&mut self, now: Time, node: NodeId, capabilities: Capabilities, policy: &Policy) {
+        self.heard(now, node, policy).capabilities = Some(capabilities);
+    }
+
+    /// Notes that a node's connection is gone.
+    pub fn gone(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.connected = false;
+        }
+    }
+
+    /// Credits a verified result that took `elapsed_ms` on the gateway's clock.
+    pub fn credit(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.valid = peer.valid.saturating_add(1);
+            peer.observe(kind, po2, elapsed_ms);
+        }
+    }
+
+    /// Blocks a node that sent what no honest node sends. Returns until when.
+    pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
+        let peer = self.peers.get_mut(node)?;
+        let doubled = policy.block_ms.saturating_mul(1 << peer.offences.min(20));
+        let until = now.after(doubled.min(policy.block_ms_max));
+        peer.offences = peer.offences.saturating_add(1);
+        peer.valid = 0;
+        peer.blocked_until = Some(until);
+        peer.blocked_for = Some(reason.to_owned());
+        Some(until)
+    }
+
+    /// Gives a node that let a lease lapse a rest.
+    pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.valid = 0;
+            let until = now.after(policy.pause_ms);
+            if peer.blocked_until.is_none_or(|old| old < until) {
+                peer.blocked_until = Some(until);
+                peer.blocked_for = Some(reason.to_owned());
+            }
+        }
+    }
+
+    fn forget_stalest(&mut self) {
+        let stalest = self.peers.iter().filter(|(_, peer)| !peer.connected).min_by_key(|(_, peer)| peer.heard);
+        if let Some(node) = stalest.map(|(node, _)| *node) {
+            self.peers.remove(&node);
+        }
+    }
+}

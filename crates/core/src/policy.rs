@@ -1,0 +1,82 @@
+//! Every constant of the scheduling rules, each with its reason.
+
+use manyhands_proto::Po2;
+use manyhands_proto::unit::UnitKind;
+
+/// The rules' constants. The daemon uses [`Policy::default`]; tests and the simulator vary them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// A bid is held this long before the node is told to ask again. Under half of the control protocol's 60 s time-out, so that a held
+    /// bid never looks like a lost one.
+    pub bid_hold_ms: u64,
+    /// Bids held at once. A bid is some 200 bytes; 20,000 nodes are more than the paper's network.
+    pub bids_held_max: usize,
+    /// When a node that got no work asks again. Short, because a job notice wakes it anyway and this only mends lost notices.
+    pub retry_ms: u64,
+    /// How often a leased unit is confirmed.
+    pub heartbeat_ms: u64,
+    /// Silence after which a lease counts as lost: five heartbeats, between the 20 s and 30 s that SP1's cluster found safe.
+    pub silence_ms: u64,
+    /// A lease's deadline is its prediction times this, in percent. A weak machine's owner may use it: three times the usual was
+    /// the upper end that BOINC hosts show.
+    pub deadline_percent: u64,
+    /// Added to each deadline for fetching inputs and handing over the receipt.
+    pub transfer_ms: u64,
+    /// A lift's or join's time in percent of a 2^16 proof on the same machine: 56 s against 28 s to 34 s (own measurement).
+    pub recursion_percent: u64,
+    /// First block of a node that sent what no honest node sends; doubles with each offence.
+    pub block_ms: u64,
+    /// The longest block. A day: machines are reinstalled and bugs are mended.
+    pub block_ms_max: u64,
+    /// Pause for a node that let a lease go silent or pass its deadline while connected: it may only be overloaded.
+    pub pause_ms: u64,
+    /// Worker failures of one unit, by different nodes, after which the unit itself is held to be impossible and its job fails.
+    pub unit_failures_max: usize,
+    /// How often an open job with leasable units is announced again: nodes join at any time.
+    pub announce_ms: u64,
+    /// Leases of one unit that may run at the same time. One for now: a copy is made only when a lease is lost.
+    pub copies_max: usize,
+    /// Attempts of one unit that are remembered, so that a late valid proof is still known. Older ones are forgotten.
+    pub attempts_remembered: usize,
+    /// Nodes remembered. Each is a few hundred bytes; beyond it the ones not heard of for longest are forgotten.
+    pub peers_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            bid_hold_ms: 20_000,
+            bids_held_max: 20_000,
+            retry_ms: 10_000,
+            heartbeat_ms: 5_000,
+            silence_ms: 25_000,
+            deadline_percent: 300,
+            transfer_ms: 30_000,
+            recursion_percent: 200,
+            block_ms: 10 * 60_000,
+            block_ms_max: 24 * 3_600_000,
+            pause_ms: 60_000,
+            unit_failures_max: 3,
+            announce_ms: 10_000,
+            copies_max: 1,
+            attempts_remembered: 64,
+            peers_max: 50_000,
+        }
+    }
+}
+
+impl Policy {
+    /// What a unit takes on a machine nobody has measured: the paper's laptop (Table 2: 28 s at 2^16, doubling with each po2).
+    pub fn default_ms(&self, kind: UnitKind, po2: Po2) -> u64 {
+        const LAPTOP_MS_AT_16: u64 = 28_000;
+        match kind {
+            UnitKind::Prove => LAPTOP_MS_AT_16 * po2.cycles() / (1 << 16),
+            UnitKind::Lift | UnitKind::Join => LAPTOP_MS_AT_16 * self.recursion_percent / 100,
+        }
+    }
+
+    /// The deadline of a lease that is predicted to take `predicted_ms`.
+    pub fn deadline_ms(&self, predicted_ms: u64) -> u64 {
+        (predicted_ms.saturating_mul(self.deadline_percent) / 100).saturating_add(self.transfer_ms)
+    }
+}

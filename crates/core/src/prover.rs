@@ -1,0 +1,417 @@
+//! The prover's side: asks gateways for work, fetches, proves, stores, hands over, and gives back what it cannot do.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, Lease, Request, Response, Stage};
+use manyhands_proto::{BlobRef, LeaseId, NodeId};
+
+use crate::Time;
+use crate::gateways::Gateways;
+use crate::time::Earliest;
+
+/// A question that a node asked. Given out by the machine, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub u64);
+
+/// Receipts that wait to be handed over. A node proves one at a time, so more means a gateway that does not collect: the oldest is
+/// dropped then, and that gateway leases the unit again.
+const OFFERS_MAX: usize = 64;
+
+/// Pause between two attempts to hand a receipt over; doubles up to [`OFFER_MS_MAX`].
+const OFFER_MS: u64 = 1_000;
+
+/// The longest pause between two attempts to hand a receipt over.
+const OFFER_MS_MAX: u64 = 30_000;
+
+/// A receipt that nobody took for this long is dropped: no gateway waits six hours for one.
+const OFFER_KEPT_MS: u64 = 6 * 3_600_000;
+
+/// What can happen to a node.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A gateway is configured, or announced a job that this node can work on.
+    Gateway {
+        /// Who and where.
+        holder: Holder,
+        /// Whether the owner configured it: then it is never forgotten.
+        configured: bool,
+    },
+    /// A question was answered, or failed.
+    Answered {
+        /// Which.
+        tag: Tag,
+        /// The answer; nothing if the peer could not be reached or did not answer.
+        response: Option<Response>,
+    },
+    /// A lease's inputs are in the store, or cannot be had.
+    Fetched {
+        /// The lease.
+        lease: LeaseId,
+        /// A sentence if not.
+        result: Result<(), String>,
+    },
+    /// A lease's receipt is in the store, or the worker failed.
+    Made {
+        /// The lease.
+        lease: LeaseId,
+        /// The receipt and the milliseconds it took; or a sentence.
+        result: Result<(BlobRef, u64), String>,
+    },
+    /// A gateway needs a lease's result no more.
+    Cancelled {
+        /// Who says so.
+        from: NodeId,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The node shuts down: leases are given back.
+    Leave,
+}
+
+/// What a node must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Ask a gateway. Answer with [`Input::Answered`], whatever happens.
+    Ask {
+        /// Whom, and where to dial it.
+        to: Holder,
+        /// What.
+        request: Request,
+        /// The question.
+        tag: Tag,
+    },
+    /// Get a lease's inputs. Answer with [`Input::Fetched`].
+    Fetch {
+        /// The lease.
+        lease: Box<Lease>,
+    },
+    /// Do a lease's work. Answer with [`Input::Made`].
+    Work {
+        /// The lease.
+        lease: Box<Lease>,
+    },
+    /// Stop fetching or working at once. Nothing is answered.
+    Stop {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A receipt is needed no more.
+    Discard {
+        /// The lease that it was made under.
+        lease: LeaseId,
+        /// The receipt.
+        receipt: BlobRef,
+        /// Whether the gateway took it.
+        taken: bool,
+    },
+}
+
+/// A gateway is not asked again sooner, whatever it says: its answers must not keep a node busy.
+const RETRY_MS_MIN: u64 = 200;
+
+/// A gateway is asked again after an hour at the latest, whatever it says: its reasons may be gone.
+const RETRY_MS_MAX: u64 = 3_600_000;
+
+#[derive(Debug)]
+struct Slot {
+    gateway: NodeId,
+    lease: Box<Lease>,
+    stage: Stage,
+    beat_at: Time,
+    /// The gateway's silence is borne until then.
+    give_up_at: Time,
+}
+
+#[derive(Debug)]
+struct Offer {
+    gateway: NodeId,
+    receipt: BlobRef,
+    elapsed_ms: u64,
+    since: Time,
+    /// When to hand it over; nothing while a question is under way.
+    next: Option<Time>,
+    tries: u32,
+}
+
+#[derive(Debug)]
+enum Question {
+    Hello(NodeId),
+    Bid(NodeId),
+    Heartbeat(LeaseId),
+    Done(LeaseId),
+    /// An answer changes nothing.
+    Fail,
+}
+
+/// The node's state machine.
+#[derive(Debug)]
+pub struct Prover {
+    capabilities: Capabilities,
+    gateways: Gateways,
+    slots: BTreeMap<LeaseId, Slot>,
+    offers: BTreeMap<LeaseId, Offer>,
+    questions: BTreeMap<Tag, Question>,
+    tags: u64,
+    is_leaving: bool,
+    commands: VecDeque<Command>,
+}
+
+impl Prover {
+    /// A node that can do this.
+    pub fn new(capabilities: Capabilities) -> Self {
+        Self {
+            capabilities,
+            gateways: Gateways::default(),
+            slots: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            tags: 0,
+            is_leaving: false,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// What the node can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The leases it works on, with their stage.
+    pub fn leases(&self) -> impl Iterator<Item = (LeaseId, Stage)> {
+        self.slots.iter().map(|(lease, slot)| (*lease, slot.stage))
+    }
+
+    /// Whether all is handed over and given back, so that a leaving node can go.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty() && self.offers.is_empty() && self.questions.is_empty()
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Gateway { holder, configured } => self.gateways.learn(now, holder, configured),
+            Input::Answered { tag, response } => self.answered(now, tag, response),
+            Input::Fetched { lease, result } => self.fetched(lease, result),
+            Input::Made { lease, result } => self.made(now, lease, result),
+            Input::Cancelled { from, lease } => self.cancelled(from, lease),
+            Input::Leave => self.leave(),
+        }
+        self.ask_for_work(now);
+        self.hand_over(now);
+    }
+
+    /// Does what has become due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.beat(now);
+        self.ask_for_work(now);
+        self.hand_over(now);
+    }
+
+    /// The next command, if any.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next, and why.
+    pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
+        let mut earliest = Earliest::default();
+        for slot in self.slots.values() {
+            earliest.add(slot.beat_at, "a heartbeat");
+        }
+        for offer in self.offers.values() {
+            if let Some(next) = offer.next {
+                earliest.add(next, "a receipt to hand over");
+            }
+        }
+        if self.may_bid() {
+            self.gateways.wake(&mut earliest);
+        }
+        earliest.get()
+    }
+
+    fn may_bid(&self) -> bool {
+        let bidding = self.questions.values().any(|question| matches!(question, Question::Bid(_)));
+        !self.is_leaving && !bidding && self.slots.len() < usize::from(self.capabilities.slots)
+    }
+
+    /// One bid at a time: an answer may fill the slot that the next one would offer.
+    fn ask_for_work(&mut self, now: Time) {
+        if !self.may_bid() {
+            return;
+        }
+        let Some(gateway) = self.gateways.next(now) else { return };
+        if self.gateways.greet(&gateway) {
+            self.ask(gateway, Request::Hello(self.capabilities.clone()), Question::Hello(gateway));
+        }
+        let slots_free = self.capabilities.slots.saturating_sub(u8::try_from(self.slots.len()).unwrap_or(u8::MAX));
+        let bid = Bid { capabilities: self.capabilities.clone(), slots_free };
+        self.ask(gateway, Request::Bid(bid), Question::Bid(gateway));
+    }
+
+    fn ask(&mut self, gateway: NodeId, request: Request, question: Question) {
+        let to = self.gateways.holder(&gateway).unwrap_or(Holder { node: gateway, addresses: Vec::new() });
+        self.tags = self.tags.wrapping_add(1);
+        let tag = Tag(self.tags);
+        self.questions.insert(tag, question);
+        self.commands.push_back(Command::Ask { to, request, tag });
+    }
+
+    fn answered(&mut self, now: Time, tag: Tag, response: Option<Response>) {
+        match (self.questions.remove(&tag), response) {
+            (Some(Question::Bid(gateway)), Some(response)) => self.bid_answered(now, gateway, response),
+            (Some(Question::Bid(gateway) | Question::Hello(gateway)), None) => self.gateways.failed(now, &gateway),
+            (Some(Question::Heartbeat(lease)), Some(Response::Stale)) => self.stop(lease),
+            (Some(Question::Heartbeat(lease)), Some(_)) => {
+                if let Some(slot) = self.slots.get_mut(&lease) {
+                    slot.give_up_at = now.after(slot.lease.deadline_ms);
+                }
+            }
+            (Some(Question::Done(lease)), Some(response)) => self.discard(lease, response == Response::Ok),
+            (Some(Question::Done(lease)), None) => {
+                if let Some(offer) = self.offers.get_mut(&lease) {
+                    let pause = OFFER_MS.saturating_mul(1 << offer.tries.min(16)).min(OFFER_MS_MAX);
+                    offer.tries = offer.tries.saturating_add(1);
+                    offer.next = Some(now.after(pause));
+                }
+            }
+            (Some(Question::Heartbeat(_) | Question::Fail), _) | (Some(Question::Hello(_)), Some(_)) | (None, _) => {}
+        }
+    }
+
+    fn bid_answered(&mut self, now: Time, gateway: NodeId, response: Response) {
+        match response {
+            Response::Lease(lease) => {
+                self.gateways.answered(now, &gateway, 0);
+                self.take(now, gateway, lease);
+            }
+            Response::Wait { retry_ms } | Response::Refused { retry_ms, .. } => {
+                self.gateways.answered(now, &gateway, retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX));
+            }
+            // No answer to a bid: a gateway that talks nonsense is treated like one that is not there.
+            Response::Ok | Response::Stale => self.gateways.failed(now, &gateway),
+        }
+    }
+
+    fn take(&mut self, now: Time, gateway: NodeId, lease: Box<Lease>) {
+        let id = lease.id;
+        if self.is_leaving || self.slots.contains_key(&id) {
+            return self.ask(gateway, Request::Fail { lease: id, reason: FailReason::Leaving }, Question::Fail);
+        }
+        // A gateway's word is bounded: nobody needs a heartbeat more often than each second, or less often than each minute.
+        let beat_ms = lease.heartbeat_ms.clamp(1_000, 60_000);
+        let give_up_at = now.after(lease.deadline_ms);
+        let slot = Slot { gateway, lease: lease.clone(), stage: Stage::Fetch, beat_at: now.after(beat_ms), give_up_at };
+        self.slots.insert(id, slot);
+        self.commands.push_back(Command::Fetch { lease });
+    }
+
+    fn fetched(&mut self, lease: LeaseId, result: Result<(), String>) {
+        match (self.slots.get_mut(&lease), result) {
+            (Some(slot), Ok(())) => {
+                slot.stage = Stage::Work;
+                let lease = slot.lease.clone();
+                self.commands.push_back(Command::Work { lease });
+            }
+            (Some(_), Err(why)) => self.give_back(lease, FailReason::Fetch(clip(why))),
+            (None, _) => {}
+        }
+    }
+
+    fn made(&mut self, now: Time, lease: LeaseId, result: Result<(BlobRef, u64), String>) {
+        match result {
+            Ok((receipt, elapsed_ms)) => {
+                let Some(slot) = self.slots.remove(&lease) else {
+                    return self.commands.push_back(Command::Discard { lease, receipt, taken: false });
+                };
+                let offer = Offer { gateway: slot.gateway, receipt, elapsed_ms, since: now, next: Some(now), tries: 0 };
+                self.offers.insert(lease, offer);
+                self.learn_time(&slot.lease, elapsed_ms);
+                while self.offers.len() > OFFERS_MAX {
+                    let oldest = self.offers.iter().min_by_key(|(_, offer)| offer.since).map(|(lease, _)| *lease);
+                    oldest.into_iter().for_each(|lease| self.discard(lease, false));
+                }
+            }
+            Err(why) => self.give_back(lease, FailReason::Worker(clip(why))),
+        }
+    }
+
+    /// The newest own time of each kind and size is what the next bid states.
+    fn learn_time(&mut self, lease: &Lease, elapsed_ms: u64) {
+        let timing = manyhands_proto::message::Timing { kind: lease.id.unit.kind(), po2: lease.po2, elapsed_ms };
+        self.capabilities.timings.retain(|old| (old.kind, old.po2) != (timing.kind, timing.po2));
+        self.capabilities.timings.push(timing);
+    }
+
+    fn give_back(&mut self, lease: LeaseId, reason: FailReason) {
+        if let Some(slot) = self.slots.remove(&lease) {
+            self.ask(slot.gateway, Request::Fail { lease, reason }, Question::Fail);
+        }
+    }
+
+    fn cancelled(&mut self, from: NodeId, lease: LeaseId) {
+        if self.slots.get(&lease).is_some_and(|slot| slot.gateway == from) {
+            self.stop(lease);
+        } else if self.offers.get(&lease).is_some_and(|offer| offer.gateway == from) {
+            self.discard(lease, false);
+        }
+    }
+
+    fn stop(&mut self, lease: LeaseId) {
+        if self.slots.remove(&lease).is_some() {
+            self.commands.push_back(Command::Stop { lease });
+        }
+    }
+
+    fn discard(&mut self, lease: LeaseId, taken: bool) {
+        if let Some(offer) = self.offers.remove(&lease) {
+            self.commands.push_back(Command::Discard { lease, receipt: offer.receipt, taken });
+        }
+    }
+
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        let leases: Vec<LeaseId> = self.slots.keys().copied().collect();
+        for lease in leases {
+            self.commands.push_back(Command::Stop { lease });
+            self.give_back(lease, FailReason::Leaving);
+        }
+    }
+
+    /// Confirms leases, and stops work for a gateway that did not answer for a whole deadline.
+    fn beat(&mut self, now: Time) {
+        let due: Vec<LeaseId> =
+            self.slots.iter().filter(|(_, slot)| slot.beat_at <= now).map(|(lease, _)| *lease).collect();
+        for lease in due {
+            let Some(slot) = self.slots.get_mut(&lease) else { continue };
+            if slot.give_up_at <= now {
+                self.stop(lease);
+                continue;
+            }
+            slot.beat_at = now.after(slot.lease.heartbeat_ms.clamp(1_000, 60_000));
+            let (gateway, stage) = (slot.gateway, slot.stage);
+            self.ask(gateway, Request::Heartbeat { lease, stage }, Question::Heartbeat(lease));
+        }
+    }
+
+    fn hand_over(&mut self, now: Time) {
+        let old: Vec<LeaseId> =
+            self.offers.iter().filter(|(_, offer)| now.since(offer.since) >= OFFER_KEPT_MS).map(|(id, _)| *id).collect();
+        old.into_iter().for_each(|lease| self.discard(lease, false));
+        let due: Vec<LeaseId> = self
+            .offers
+            .iter()
+            .filter(|(_, offer)| offer.next.is_some_and(|next| next <= now))
+            .map(|(lease, _)| *lease)
+            .collect();
+        for lease in due {
+            let Some(offer) = self.offers.get_mut(&lease) else { continue };
+            offer.next = None;
+            let (gateway, receipt, elapsed_ms) = (offer.gateway, offer.receipt, offer.elapsed_ms);
+            self.ask(gateway, Request::Done { lease, receipt, elapsed_ms }, Question::Done(lease));
+        }
+    }
+}
+
+fn clip(text: String) -> String {
+    text.chars().take(manyhands_proto::limits::TEXT_CHARS_MAX / 4).collect()
+}

@@ -1,0 +1,39 @@
+//! Bounds of the wire protocol. Every one has its reason; scheduling constants are in `manyhands-core`.
+
+/// Largest control message (bid, lease, heartbeat, done and their answers), in bytes. The largest honest one, a join's lease with four
+/// holders of four addresses each, is under 4 KiB.
+pub const CONTROL_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest job notice, in bytes: gossip is paid for by every node.
+pub const NOTICE_BYTES_MAX: usize = 1024;
+
+/// Addresses stated for one peer. More help nobody: a peer that cannot be dialled at four cannot be dialled.
+pub const ADDRESSES_MAX: usize = 4;
+
+/// Characters of one multiaddress; the longest useful one (relay circuit over QUIC with two peer ids) is about 180.
+pub const ADDRESS_CHARS_MAX: usize = 256;
+
+/// Characters of a zkVM version or a short reason.
+pub const TEXT_CHARS_MAX: usize = 512;
+
+/// Slots that a node may state. A weak node has one; the bound keeps one identity from reserving a whole job.
+pub const SLOTS_MAX: u8 = 64;
+
+/// Largest segment blob, in bytes. The paper's Table 2 measures 6.4 MB at 2^24, the largest size.
+pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
+
+/// Largest receipt of one unit, in bytes: measured 221 kB at 2^16, growing by some 20 kB with each po2, 223 kB for lift and join. A
+/// journal of the last segment comes on top.
+pub const RECEIPT_BYTES_MAX: u64 = 4 << 20;
+
+/// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
+pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
+
+/// Largest input of a guest, in bytes.
+pub const INPUT_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest frame between a daemon and its worker, in bytes: a program and its input with room for the frame's own fields.
+pub const WORKER_FRAME_BYTES_MAX: usize = (PROGRAM_BYTES_MAX + INPUT_BYTES_MAX + (1 << 20)) as usize;
+
+/// Largest text that a guest writes to stdout and stderr before the rest is dropped, in bytes.
+pub const GUEST_LOG_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,143 @@
+//! Units: the pieces of leased work, each over a range of segments.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DecodeError, JobId};
+
+/// A non-empty range of neighbouring segments, `start..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SegmentRange {
+    /// First segment.
+    pub start: u32,
+    /// One past the last segment.
+    pub end: u32,
+}
+
+impl SegmentRange {
+    /// The range of one segment.
+    pub const fn single(index: u32) -> Self {
+        Self { start: index, end: index.saturating_add(1) }
+    }
+
+    /// Number of segments.
+    pub const fn len(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether the range holds nothing; no unit has such a range.
+    pub const fn is_empty(self) -> bool {
+        self.start >= self.end
+    }
+}
+
+impl fmt::Display for SegmentRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end)
+    }
+}
+
+/// A piece of leased work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Unit {
+    /// Prove the segment with this index.
+    Prove(u32),
+    /// Lift that segment's proof into a succinct receipt.
+    Lift(u32),
+    /// Join the succinct receipts of `start..mid` and `mid..end`.
+    Join {
+        /// First segment.
+        start: u32,
+        /// Where the left part ends and the right one begins.
+        mid: u32,
+        /// One past the last segment.
+        end: u32,
+    },
+}
+
+/// The sort of work a unit is: what a node's speed is measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitKind {
+    /// Proof of a segment.
+    Prove,
+    /// Lift of a segment's proof.
+    Lift,
+    /// Join of two neighbours.
+    Join,
+}
+
+impl Unit {
+    /// The segments that the unit's result covers.
+    pub const fn range(self) -> SegmentRange {
+        match self {
+            Self::Prove(index) | Self::Lift(index) => SegmentRange::single(index),
+            Self::Join { start, end, .. } => SegmentRange { start, end },
+        }
+    }
+
+    /// The sort of work.
+    pub const fn kind(self) -> UnitKind {
+        match self {
+            Self::Prove(_) => UnitKind::Prove,
+            Self::Lift(_) => UnitKind::Lift,
+            Self::Join { .. } => UnitKind::Join,
+        }
+    }
+
+    /// How many blobs the unit works on: a segment, a proof, or two neighbours.
+    pub const fn inputs(self) -> usize {
+        match self {
+            Self::Prove(_) | Self::Lift(_) => 1,
+            Self::Join { .. } => 2,
+        }
+    }
+
+    pub(crate) fn check(self) -> Result<(), DecodeError> {
+        match self {
+            Self::Prove(u32::MAX) | Self::Lift(u32::MAX) => Err(DecodeError::Invalid("a segment index is out of range")),
+            Self::Join { start, mid, end } if start >= mid || mid >= end => {
+                Err(DecodeError::Invalid("a join's parts must be neighbours"))
+            }
+            Self::Prove(_) | Self::Lift(_) | Self::Join { .. } => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prove(index) => write!(f, "prove {index}"),
+            Self::Lift(index) => write!(f, "lift {index}"),
+            Self::Join { start, mid, end } => write!(f, "join {start}..{mid}..{end}"),
+        }
+    }
+}
+
+impl fmt::Display for UnitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prove => "prove",
+            Self::Lift => "lift",
+            Self::Join => "join",
+        })
+    }
+}
+
+/// Names one lease. The attempt number fences it: an answer under an older attempt is known for what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LeaseId {
+    /// The job.
+    pub job: JobId,
+    /// The work.
+    pub unit: Unit,
+    /// Counts the leases of this unit from 1.
+    pub attempt: u32,
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} #{}", self.job.short(), self.unit, self.attempt)
+    }
+}
