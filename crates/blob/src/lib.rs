@@ -1,0 +1,53 @@
+//! The bytes of Manyhands: blobs in Swarm's format, where they are kept, and how they travel.
+//!
+//! A *blob* is a segment, a receipt, a program or an input. It is cut into *chunks* of 4096 bytes; each has a
+//! keccak-256 address from a binary Merkle tree (BMT), and interior chunks hold up to 128 addresses each. The address
+//! of the topmost chunk is the blob's [`Reference`](manyhands_proto::Reference), equal to the one that a Bee node at
+//! redundancy level 0 computes.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`chunk`] | [`Chunk`]: payload, span and address that belong together; no other kind can be made |
+//! | [`shape`] | the tree's shape, which at level 0 follows from the size alone |
+//! | [`split`] | bytes in, chunks out, in constant memory |
+//! | [`walk`] | which chunk comes next, in pre-order, and whether the one at hand fits |
+//! | [`store`] | [`ChunkStore`]: chunks on disk, shared and counted, bounded, resumable downloads |
+//! | [`transfer`] | `/manyhands/blob/1`: [`fetch`](transfer::fetch) and [`BlobServer`](transfer::BlobServer) over any byte stream |
+//!
+//! # Trust
+//! A stranger sends chunks. [`Chunk::verify`] recomputes the address, and [`Walk`] holds every chunk against the tree
+//! that the expected size prescribes; only then does the store keep it. On reading, the store verifies again, so a
+//! bad disk shows as an error and never as wrong bytes. Nothing here allocates by a number that a peer sent.
+//!
+//! # What this crate must never do
+//! Dial or listen, decide whom to ask, evict a blob that somebody holds, or return bytes that it did not verify.
+//!
+//! # Example
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use manyhands_blob::{ChunkStore, Owner};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 30)?;
+//! let job = Owner::new("job 7")?;
+//! let blob = store.put_blob(&job, b"hello world")?;
+//! assert_eq!(blob.reference.short(), "92672a47");
+//! assert_eq!(store.read_blob(&blob, 1024)?, b"hello world");
+//! store.release(&job, &blob.reference)?;
+//! assert!(!store.has(&blob)?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod bmt;
+pub mod chunk;
+pub mod shape;
+pub mod split;
+pub mod store;
+pub mod transfer;
+pub mod walk;
+
+pub use chunk::{Chunk, ChunkError};
+pub use split::{Splitter, reference_of};
+pub use store::{ChunkStore, Owner, StoreError};
+pub use walk::{Expected, ShapeError, Walk};

@@ -1,0 +1,106 @@
+//! The shape of a blob's tree. At redundancy level 0, without encryption, it follows from the size alone, so every
+//! span, every payload length and the number of chunks can be told before the first byte is seen. Pure arithmetic,
+//! total for every u64.
+//!
+//! A subtree over `span` bytes is one leaf if the span fits a leaf; otherwise it has the lowest height that is
+//! enough, its children are full subtrees of one height less, and the last child is the subtree over what remains -
+//! however low that is. So a single leaf at the end hangs directly below a tall parent (Bee's carrier rule) without
+//! being wrapped.
+
+use crate::chunk::{PAYLOAD_BYTES_MAX, SPAN_BYTES};
+
+/// Bytes of one address inside an interior chunk.
+pub const REFERENCE_BYTES: usize = 32;
+/// Most children of an interior chunk (Swarm's format): 4096 / 32.
+pub const BRANCHES: usize = PAYLOAD_BYTES_MAX / REFERENCE_BYTES;
+
+const LEAF_BYTES: u64 = PAYLOAD_BYTES_MAX as u64;
+
+/// Whether a subtree over `span_bytes` is a single leaf.
+pub const fn is_leaf(span_bytes: u64) -> bool {
+    span_bytes <= LEAF_BYTES
+}
+
+/// Blob bytes below each child but the last of an interior chunk over `span_bytes`.
+pub const fn child_capacity_bytes(span_bytes: u64) -> u64 {
+    let mut capacity = LEAF_BYTES;
+    while capacity.saturating_mul(BRANCHES as u64) < span_bytes {
+        capacity = capacity.saturating_mul(BRANCHES as u64);
+    }
+    capacity
+}
+
+/// Children of the topmost chunk of a subtree over `span_bytes`: 0 for a leaf, else 2 to [`BRANCHES`].
+pub const fn child_count(span_bytes: u64) -> usize {
+    if is_leaf(span_bytes) { 0 } else { span_bytes.div_ceil(child_capacity_bytes(span_bytes)) as usize }
+}
+
+/// Payload bytes of the topmost chunk of a subtree over `span_bytes`, at most [`PAYLOAD_BYTES_MAX`].
+pub const fn payload_bytes(span_bytes: u64) -> usize {
+    if is_leaf(span_bytes) { span_bytes as usize } else { child_count(span_bytes) * REFERENCE_BYTES }
+}
+
+/// Chunks of a blob of `size_bytes`, interior chunks and repeated chunks included.
+pub const fn chunk_count(size_bytes: u64) -> u64 {
+    let mut count = 0;
+    let mut rest_bytes = size_bytes;
+    while !is_leaf(rest_bytes) {
+        let capacity = child_capacity_bytes(rest_bytes);
+        count += 1 + (rest_bytes / capacity) * full_chunk_count(capacity);
+        rest_bytes %= capacity;
+        if rest_bytes == 0 {
+            return count;
+        }
+    }
+    count + 1
+}
+
+/// Bytes that a blob of `size_bytes` takes as chunks: each has its span, each but the root an address in its parent.
+pub const fn stored_bytes(size_bytes: u64) -> u64 {
+    let count = chunk_count(size_bytes);
+    let overhead = count * (SPAN_BYTES + REFERENCE_BYTES) as u64 - REFERENCE_BYTES as u64;
+    size_bytes.saturating_add(overhead)
+}
+
+/// Chunks of a full subtree over `capacity_bytes`, which is a leaf times a power of [`BRANCHES`].
+const fn full_chunk_count(capacity_bytes: u64) -> u64 {
+    let mut level = capacity_bytes / LEAF_BYTES;
+    let mut count = level;
+    while level > 1 {
+        level /= BRANCHES as u64;
+        count += level;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_those_that_bee_writes() {
+        let known = [(0, 1), (1, 1), (4096, 1), (4097, 3), (8192, 3), (200_000, 50), (265_000, 66), (524_288, 129)];
+        let more = [(524_289, 131), (700_000, 174), (3_000_000, 740), (67_108_864, 16_513), (67_108_865, 16_515)];
+        for (size_bytes, count) in known.into_iter().chain(more) {
+            assert_eq!(chunk_count(size_bytes), count, "{size_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn the_carrier_rule_shows_in_the_children() {
+        assert_eq!((child_count(524_288), child_capacity_bytes(524_288)), (128, 4096));
+        assert_eq!((child_count(524_289), child_capacity_bytes(524_289)), (2, 524_288));
+        assert_eq!((child_count(67_108_865), child_capacity_bytes(67_108_865)), (2, 67_108_864));
+        assert_eq!(payload_bytes(524_289), 64);
+    }
+
+    #[test]
+    fn total_for_the_largest_number() {
+        assert_eq!(child_count(u64::MAX), 8);
+        assert_eq!(child_capacity_bytes(u64::MAX), 1 << 61);
+        assert!(chunk_count(u64::MAX) > 1 << 52);
+        assert_eq!(stored_bytes(u64::MAX), u64::MAX);
+        assert_eq!(stored_bytes(0), 8);
+        assert_eq!(stored_bytes(4097), 4097 + 3 * 8 + 2 * 32);
+    }
+}

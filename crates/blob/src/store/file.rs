@@ -1,0 +1,88 @@
+//! The open database file: opening with clear errors, and opening again after the disk failed.
+//!
+//! redb refuses all work after an I/O error until the file is closed and opened again, which rolls back to the last
+//! commit. A daemon should go on by itself once the disk has room, so that is done here.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+
+use super::StoreError;
+
+/// Memory for redb's pages, in bytes. The default of 1 GiB is more than a weak machine has to spare; blobs are read
+/// once or twice, so a cache gains little beyond the tables' upper pages.
+const CACHE_BYTES: usize = 16 << 20;
+
+type Opener = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
+
+/// A redb database that can be opened again.
+pub(super) struct StoreFile {
+    opener: Box<Opener>,
+    /// None after a failure, until it could be opened again.
+    database: RwLock<Option<Database>>,
+}
+
+impl StoreFile {
+    /// Opens or makes the file at `path`.
+    pub(super) fn at_path(path: &Path) -> Result<Self, StoreError> {
+        let place = path.to_owned();
+        let opener = move || Builder::new().set_cache_size(CACHE_BYTES).create(&place);
+        Self::with_opener(Box::new(opener)).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::AlreadyOpen { path: path.to_owned() },
+            error => match StoreError::from(error) {
+                StoreError::Io { source } => {
+                    StoreError::Open { path: path.to_owned(), source: Box::new(redb::Error::Io(source)) }
+                }
+                StoreError::Database { source } => StoreError::Open { path: path.to_owned(), source },
+                error => error,
+            },
+        })
+    }
+
+    pub(super) fn with_opener(opener: Box<Opener>) -> Result<Self, DatabaseError> {
+        let database = RwLock::new(Some(opener()?));
+        Ok(Self { opener, database })
+    }
+
+    /// A snapshot to read from.
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.attempt(|database| Ok(database.begin_read()?))
+    }
+
+    /// The only write transaction; waits for the one before it.
+    pub(super) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        let mut txn = self.attempt(|database| Ok(database.begin_write()?))?;
+        // Without it, opening after a crash reads the whole file: minutes on a slow disk. It costs a second fsync per
+        // commit.
+        txn.set_quick_repair(true);
+        Ok(txn)
+    }
+
+    fn attempt<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            match work(database) {
+                Err(redb::Error::PreviousIo) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been quicker.
+        if let Some(database) = slot.as_ref() {
+            match work(database) {
+                Err(redb::Error::PreviousIo) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        drop(slot.take());
+        let database = slot.insert((self.opener)()?);
+        Ok(work(database)?)
+    }
+}
+
+impl fmt::Debug for StoreFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreFile").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! The asker's side: one blob over one stream into the store.
+
+use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use manyhands_proto::BlobRef;
+use tokio::time::{Instant, timeout};
+
+use super::pace::Pace;
+use super::{FetchError, Request, Status, TransferLimits, blocking};
+use crate::chunk::{Chunk, WIRE_BYTES_MAX};
+use crate::shape;
+use crate::store::{ChunkStore, Download, Owner, SAVE_CHUNKS, StoreError};
+use crate::walk::Expected;
+
+/// Largest blob whose chunks a request's u32 can count, rounded down to a power of two: 8.8 TB.
+const SKIPPABLE_BYTES_MAX: u64 = 1 << 43;
+
+/// What a fetch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fetched {
+    /// Chunks that were here before.
+    pub resumed_chunks: u64,
+    /// Chunks that came.
+    pub received_chunks: u64,
+    /// Bytes read from the stream, framing included.
+    pub received_bytes: u64,
+}
+
+/// Fetches `blob` over `stream`, which must be new, and has `owner` hold it. It is on disk when this returns. A blob
+/// that is here already is not asked for.
+///
+/// Dropping the future keeps what was saved, in steps of [`SAVE_CHUNKS`].
+///
+/// # Errors
+/// [`FetchError`]; [`FetchError::blame`] says whose fault it is. Chunks verified before it are saved, and the space
+/// for the rest stays reserved until the blob is fetched, discarded or its owner released.
+pub async fn fetch<S>(
+    mut stream: S,
+    store: &ChunkStore,
+    owner: &Owner,
+    blob: BlobRef,
+    limits: &TransferLimits,
+) -> Result<Fetched, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (size_bytes, max_bytes) = (blob.size_bytes, limits.blob_bytes_max.min(SKIPPABLE_BYTES_MAX));
+    if size_bytes > max_bytes {
+        return Err(FetchError::TooLarge { size_bytes, max_bytes });
+    }
+    let Some(mut download) = begin(store, owner, blob).await? else { return Ok(Fetched::default()) };
+    let resumed_chunks = download.saved_chunks();
+    ask(&mut stream, &download, limits).await?;
+
+    let mut pace = Pace::start(limits, shape::stored_bytes(blob.size_bytes));
+    while !download.is_complete() {
+        let received = receive_batch(&mut stream, &mut download, &mut pace).await;
+        let since = Instant::now();
+        download = save(download).await?;
+        pace.forgive(since);
+        received?;
+    }
+    // The blob is here. That the goodbye does not arrive changes nothing.
+    let _ = timeout(limits.request_timeout, stream.close()).await;
+    let received_chunks = download.saved_chunks() - resumed_chunks;
+    Ok(Fetched { resumed_chunks, received_chunks, received_bytes: pace.total_bytes() })
+}
+
+async fn begin(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> Result<Option<Download>, StoreError> {
+    let (store, owner) = (store.clone(), owner.clone());
+    blocking(move || store.begin_download(&owner, blob)).await
+}
+
+async fn save(mut download: Download) -> Result<Download, StoreError> {
+    blocking(move || download.save().map(|()| download)).await
+}
+
+/// Sends the request and waits for leave to read chunks.
+async fn ask<S>(stream: &mut S, download: &Download, limits: &TransferLimits) -> Result<(), FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // Never more than a u32: the size is bounded by SKIPPABLE_BYTES_MAX.
+    let skip_chunks = u32::try_from(download.saved_chunks()).unwrap_or(u32::MAX);
+    let request = Request { blob: download.blob(), skip_chunks }.encode();
+    let send = async {
+        stream.write_all(&request).await?;
+        stream.flush().await
+    };
+    let waited = limits.request_timeout;
+    timeout(waited, send).await.map_err(|_| FetchError::Silent { waited })?.map_err(FetchError::Io)?;
+
+    let (mut byte, waited) = ([0], limits.answer_timeout);
+    let read = timeout(waited, stream.read(&mut byte)).await.map_err(|_| FetchError::Silent { waited })?;
+    if read.map_err(FetchError::Io)? == 0 {
+        return Err(cut_short(download));
+    }
+    let [byte] = byte;
+    match Status::decode(byte).map_err(FetchError::Answer)? {
+        Status::Ok => Ok(()),
+        status => Err(FetchError::Refused { status }),
+    }
+}
+
+/// Reads chunks until a batch is full, the blob complete, or something wrong.
+async fn receive_batch<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    download: &mut Download,
+    pace: &mut Pace,
+) -> Result<(), FetchError> {
+    while let Some(expected) = download.expected()
+        && download.pending_chunks() < SAVE_CHUNKS
+    {
+        receive_chunk(stream, download, pace, expected).await?;
+    }
+    Ok(())
+}
+
+async fn receive_chunk<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    download: &mut Download,
+    pace: &mut Pace,
+    expected: Expected,
+) -> Result<(), FetchError> {
+    let number = download.saved_chunks() + download.pending_chunks() as u64;
+    let (mut prefix, due_bytes) = ([0; 2], expected.wire_bytes());
+    if !pace.fill(stream, &mut prefix).await? {
+        return Err(cut_short(download));
+    }
+    let got_bytes = usize::from(u16::from_le_bytes(prefix));
+    if got_bytes != due_bytes {
+        return Err(FetchError::Length { chunk: number, got_bytes, due_bytes });
+    }
+    let mut buffer = [0; WIRE_BYTES_MAX];
+    let wire = buffer.get_mut(..due_bytes).unwrap_or_default();
+    if !pace.fill(stream, wire).await? {
+        return Err(cut_short(download));
+    }
+    let chunk =
+        Chunk::verify(expected.reference, wire).map_err(|source| FetchError::Chunk { chunk: number, source })?;
+    download.accept(chunk).map_err(|source| FetchError::Shape { chunk: number, source })
+}
+
+fn cut_short(download: &Download) -> FetchError {
+    let chunks = download.saved_chunks() + download.pending_chunks() as u64;
+    FetchError::CutShort { chunks, chunk_count: shape::chunk_count(download.blob().size_bytes) }
+}

@@ -1,0 +1,35 @@
+//! The blob stream protocol `/manyhands/blob/1`: one stream, one blob, verified as it comes.
+//!
+//! ```text
+//! asker:  version u8 = 1 | reference 32 bytes | size u64 | skip u32           45 bytes, numbers little-endian
+//! holder: status u8, and if it is Ok the chunks from number `skip` on, in pre-order:
+//!         length u16 | span u64 | payload
+//! ```
+//! The asker knows each chunk's address and length before its first byte comes ([`Walk`](crate::Walk)), so the first
+//! wrong byte ends the stream, nothing is allocated by the holder's numbers, and a stream can be cut anywhere and
+//! resumed with `skip`. Bytes after the last chunk are not read.
+//!
+//! Works over any [`futures::io`] stream; who is asked and how streams are opened is the caller's. Needs a tokio
+//! runtime for timers and for the store's blocking calls.
+
+mod error;
+mod fetch;
+mod limits;
+mod pace;
+mod serve;
+mod wire;
+
+pub use error::{FetchError, ServeError};
+pub use fetch::{Fetched, fetch};
+pub use limits::TransferLimits;
+pub use serve::{BlobServer, SERVE_BATCH_CHUNKS, Served};
+pub use wire::{REQUEST_BYTES, Request, Status, WireError};
+
+use crate::StoreError;
+
+/// Runs work on the store on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Interrupted))
+}

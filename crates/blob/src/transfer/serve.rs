@@ -1,0 +1,137 @@
+//! The holder's side: complete blobs from the store, to whoever asks.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use manyhands_proto::BlobRef;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{REQUEST_BYTES, Request, ServeError, Status, TransferLimits, blocking};
+use crate::chunk::WIRE_BYTES_MAX;
+use crate::shape;
+use crate::store::{BlobReader, ChunkStore, StoreError};
+
+/// Chunks read from the store and written to the stream at a time: 131 kB.
+pub const SERVE_BATCH_CHUNKS: usize = 32;
+
+/// Bytes of the length in front of each chunk.
+const PREFIX_BYTES: usize = 2;
+
+/// Serves a store's blobs. Clones share the bound on simultaneous streams.
+#[derive(Debug, Clone)]
+pub struct BlobServer {
+    store: ChunkStore,
+    limits: TransferLimits,
+    streams: Arc<Semaphore>,
+}
+
+/// What was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// The blob asked for.
+    pub blob: BlobRef,
+    /// What the asker was told.
+    pub status: Status,
+    /// Chunks sent.
+    pub chunks: u64,
+}
+
+impl BlobServer {
+    /// A server of what is in `store`.
+    pub fn new(store: ChunkStore, limits: TransferLimits) -> Self {
+        let streams = Arc::new(Semaphore::new(limits.streams_max.min(Semaphore::MAX_PERMITS)));
+        Self { store, limits, streams }
+    }
+
+    /// Answers the one request that comes over `stream` and closes it. Memory and time are bounded whatever the asker
+    /// does; the number of streams that have not sent their request is the transport's to bound.
+    ///
+    /// # Errors
+    /// [`ServeError`]. A refusal that follows the protocol is not an error.
+    pub async fn serve<S>(&self, mut stream: S) -> Result<Served, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut bytes = [0; REQUEST_BYTES];
+        within(self.limits.request_timeout, stream.read_exact(&mut bytes)).await?;
+        let request = match Request::decode(&bytes) {
+            Ok(request) => request,
+            Err(error) => {
+                self.refuse(&mut stream, Status::Malformed).await?;
+                return Err(ServeError::Request(error));
+            }
+        };
+        let Ok(_permit) = self.streams.try_acquire() else {
+            self.refuse(&mut stream, Status::Busy).await?;
+            return Ok(Served { blob: request.blob, status: Status::Busy, chunks: 0 });
+        };
+        let (status, reader, failure) = match self.open(request).await {
+            Ok(reader) => (Status::Ok, Some(reader), None),
+            Err(StoreError::NotFound { .. }) => (Status::NotFound, None, None),
+            Err(StoreError::SizeMismatch { .. }) => (Status::SizeMismatch, None, None),
+            Err(error) => (Status::NotFound, None, Some(error)),
+        };
+        let Some(reader) = reader else {
+            self.refuse(&mut stream, status).await?;
+            return failure.map_or(Ok(Served { blob: request.blob, status, chunks: 0 }), |error| Err(error.into()));
+        };
+        // Twice the asker's own deadline, because that does not count the time its disk takes.
+        let waited = self.limits.deadline(shape::stored_bytes(request.blob.size_bytes)).saturating_mul(2);
+        let sending = timeout(waited, self.send(&mut stream, reader)).await;
+        let chunks = sending.map_err(|_| ServeError::Stalled { waited })??;
+        Ok(Served { blob: request.blob, status, chunks })
+    }
+
+    async fn open(&self, request: Request) -> Result<BlobReader, StoreError> {
+        let store = self.store.clone();
+        blocking(move || {
+            let mut reader = store.reader(&request.blob)?;
+            reader.skip_to(request.skip_chunks.into())?;
+            Ok(reader)
+        })
+        .await
+    }
+
+    async fn refuse<S: AsyncWrite + Unpin>(&self, stream: &mut S, status: Status) -> Result<(), ServeError> {
+        within(self.limits.request_timeout, stream.write_all(&[status.encode()])).await?;
+        within(self.limits.request_timeout, stream.close()).await
+    }
+
+    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, mut reader: BlobReader) -> Result<u64, ServeError> {
+        let mut sent = 0;
+        within(self.limits.write_timeout, stream.write_all(&[Status::Ok.encode()])).await?;
+        loop {
+            let (batch, count);
+            (reader, batch, count) = blocking(move || read_batch(reader)).await?;
+            if count == 0 {
+                break;
+            }
+            within(self.limits.write_timeout, stream.write_all(&batch)).await?;
+            within(self.limits.write_timeout, stream.flush()).await?;
+            sent += count;
+        }
+        within(self.limits.request_timeout, stream.close()).await?;
+        Ok(sent)
+    }
+}
+
+/// The next chunks, framed, and how many they are.
+fn read_batch(mut reader: BlobReader) -> Result<(BlobReader, Vec<u8>, u64), StoreError> {
+    let mut batch = Vec::with_capacity(SERVE_BATCH_CHUNKS * (PREFIX_BYTES + WIRE_BYTES_MAX));
+    let mut count = 0;
+    for _ in 0..SERVE_BATCH_CHUNKS {
+        let Some(chunk) = reader.next_chunk()? else { break };
+        batch.extend_from_slice(&(chunk.wire().len() as u16).to_le_bytes());
+        batch.extend_from_slice(chunk.wire());
+        count += 1;
+    }
+    Ok((reader, batch, count))
+}
+
+async fn within<T>(waited: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, ServeError> {
+    timeout(waited, work).await.map_err(|_| ServeError::Stalled { waited })?.map_err(ServeError::Io)
+}

@@ -1,0 +1,172 @@
+//! The two fixed messages of the protocol. Pure and total.
+
+use manyhands_proto::{BlobRef, Reference};
+
+use crate::shape;
+
+/// Length of an encoded [`Request`], in bytes.
+pub const REQUEST_BYTES: usize = 1 + Reference::LEN + 8 + 4;
+
+/// First byte of a request; changes with its layout.
+const VERSION: u8 = 1;
+
+/// What an asker wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The blob.
+    pub blob: BlobRef,
+    /// Chunks that the asker has, counted in pre-order from the root; less than the blob has.
+    pub skip_chunks: u32,
+}
+
+/// A holder's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The chunks follow.
+    Ok,
+    /// The blob is not here, or not complete.
+    NotFound,
+    /// Too many askers; come again.
+    Busy,
+    /// The blob is here, with another size.
+    SizeMismatch,
+    /// The request made no sense.
+    Malformed,
+}
+
+/// Bytes that are no message of this protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The request is of another version.
+    #[error("request version {got}, this program speaks {VERSION}")]
+    Version {
+        /// The byte.
+        got: u8,
+    },
+    /// The request skips as many chunks as the blob has, or more.
+    #[error("request skips {skip_chunks} chunks of a blob that has {chunk_count}")]
+    Skip {
+        /// Chunks to skip.
+        skip_chunks: u32,
+        /// Chunks of a blob of the stated size.
+        chunk_count: u64,
+    },
+    /// No status has that number.
+    #[error("status {got} is unknown")]
+    Status {
+        /// The byte.
+        got: u8,
+    },
+}
+
+impl Request {
+    /// The request's bytes.
+    pub fn encode(&self) -> [u8; REQUEST_BYTES] {
+        let (size, skip) = (self.blob.size_bytes.to_le_bytes(), self.skip_chunks.to_le_bytes());
+        let parts: [&[u8]; 4] = [&[VERSION], self.blob.reference.as_bytes(), &size, &skip];
+        let mut bytes = [0; REQUEST_BYTES];
+        bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`WireError::Version`], [`WireError::Skip`].
+    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, WireError> {
+        let [version, rest @ ..] = bytes;
+        if *version != VERSION {
+            return Err(WireError::Version { got: *version });
+        }
+        let (reference, rest) = take(rest);
+        let (size, rest) = take(rest);
+        let (skip, _) = take(rest);
+        let blob = BlobRef { reference: Reference(reference), size_bytes: u64::from_le_bytes(size) };
+        let (skip_chunks, chunk_count) = (u32::from_le_bytes(skip), shape::chunk_count(blob.size_bytes));
+        if u64::from(skip_chunks) >= chunk_count {
+            return Err(WireError::Skip { skip_chunks, chunk_count });
+        }
+        Ok(Self { blob, skip_chunks })
+    }
+}
+
+impl Status {
+    /// The status's byte.
+    pub fn encode(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::NotFound => 1,
+            Self::Busy => 2,
+            Self::SizeMismatch => 3,
+            Self::Malformed => 4,
+        }
+    }
+
+    /// Reads a status.
+    ///
+    /// # Errors
+    /// [`WireError::Status`] for a byte that is none.
+    pub fn decode(byte: u8) -> Result<Self, WireError> {
+        match byte {
+            0 => Ok(Self::Ok),
+            1 => Ok(Self::NotFound),
+            2 => Ok(Self::Busy),
+            3 => Ok(Self::SizeMismatch),
+            4 => Ok(Self::Malformed),
+            got => Err(WireError::Status { got }),
+        }
+    }
+}
+
+/// The first `N` bytes and the rest; zeros if there are fewer, which a request's fixed length excludes.
+fn take<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    bytes.split_first_chunk().map_or(([0; N], &[]), |(first, rest)| (*first, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_has_these_bytes() {
+        let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
+        let bytes = Request { blob, skip_chunks: 65 }.encode();
+        assert_eq!(bytes[..2], [1, 0xaa]);
+        assert_eq!(bytes[33..], [0x28, 0x0b, 4, 0, 0, 0, 0, 0, 65, 0, 0, 0]);
+        assert_eq!(Request::decode(&bytes), Ok(Request { blob, skip_chunks: 65 }));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
+        let mut bytes = Request { blob, skip_chunks: 66 }.encode();
+        assert_eq!(Request::decode(&bytes), Err(WireError::Skip { skip_chunks: 66, chunk_count: 66 }));
+        bytes[0] = 2;
+        assert_eq!(Request::decode(&bytes), Err(WireError::Version { got: 2 }));
+    }
+
+    #[test]
+    fn every_status_has_its_byte() {
+        for byte in 0..=u8::MAX {
+            match Status::decode(byte) {
+                Ok(status) => assert_eq!(status.encode(), byte),
+                Err(error) => assert_eq!((byte > 4, error), (true, WireError::Status { got: byte })),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_an_error(bytes in proptest::array::uniform::<_, REQUEST_BYTES>(any::<u8>()), valid: bool) {
+            let mut bytes = bytes;
+            if valid {
+                bytes[0] = VERSION;
+            }
+            if let Ok(request) = Request::decode(&bytes) {
+                prop_assert_eq!(request.encode(), bytes);
+            }
+        }
+    }
+}
