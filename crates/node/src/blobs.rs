@@ -1,0 +1,126 @@
+//! Blobs between the store and the network: fetched from whoever holds them, served to whoever asks.
+
+use manyhands_blob::transfer::{BlobServer, FetchError, TransferLimits, fetch};
+use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_net::{BlobStream, Net, NetError, StreamError};
+use manyhands_proto::message::{Blame, Holder};
+use manyhands_proto::{BlobRef, NodeId};
+
+/// Why a blob could not be had from a peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlobError {
+    #[error("nobody is said to have it")]
+    NoHolder,
+    #[error("cannot reach {}: {source}", node.short())]
+    Dial {
+        node: NodeId,
+        #[source]
+        source: NetError,
+    },
+    #[error("cannot open a stream to {}: {source}", node.short())]
+    Open {
+        node: NodeId,
+        #[source]
+        source: StreamError,
+    },
+    #[error("{source}", source = with_cause(source))]
+    Fetch {
+        #[source]
+        source: FetchError,
+    },
+}
+
+fn with_cause(error: &FetchError) -> String {
+    match error {
+        FetchError::Store(cause) => format!("{error}: {cause}"),
+        _ => error.to_string(),
+    }
+}
+
+impl BlobError {
+    pub(crate) fn blame(&self) -> Blame {
+        match self {
+            Self::NoHolder => Blame::Peer,
+            Self::Dial { .. } | Self::Open { .. } => Blame::Network,
+            Self::Fetch { source } => source.blame(),
+        }
+    }
+
+    /// Our own store's refusal, if that is what it was.
+    pub(crate) fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Fetch { source: FetchError::Store(error) } => Some(error),
+            Self::Fetch { .. } | Self::NoHolder | Self::Dial { .. } | Self::Open { .. } => None,
+        }
+    }
+}
+
+/// Fetches `blob` from the first of `holders` that gives it, and has `owner` hold it.
+pub(crate) async fn fetch_blob(
+    net: &Net,
+    store: &ChunkStore,
+    owner: &Owner,
+    blob: BlobRef,
+    holders: &[Holder],
+) -> Result<(), BlobError> {
+    if hold_if_here(store, owner, blob).await {
+        return Ok(());
+    }
+    let mut last = BlobError::NoHolder;
+    for holder in holders {
+        match fetch_from(net, store, owner, blob, holder).await {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn hold_if_here(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> bool {
+    let (store, owner) = (store.clone(), owner.clone());
+    let held = tokio::task::spawn_blocking(move || Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
+    held.await.is_ok_and(|held: Result<bool, StoreError>| held.unwrap_or(false))
+}
+
+async fn fetch_from(
+    net: &Net,
+    store: &ChunkStore,
+    owner: &Owner,
+    blob: BlobRef,
+    holder: &Holder,
+) -> Result<(), BlobError> {
+    let node = holder.node;
+    net.dial(holder).await.map_err(|source| BlobError::Dial { node, source })?;
+    let stream = net.open_blob_stream(node).await.map_err(|source| BlobError::Open { node, source })?;
+    let fetched = fetch(stream, store, owner, blob, &TransferLimits::default()).await;
+    fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
+}
+
+/// Answers one peer's request for a blob, in a task of its own.
+pub(crate) fn serve(server: &BlobServer, from: NodeId, stream: BlobStream) {
+    let server = server.clone();
+    tokio::spawn(async move {
+        match server.serve(stream).await {
+            Ok(served) => tracing::debug!(node = %from.short(), blob = %served.blob.reference.short(), "served a blob"),
+            Err(error) => tracing::debug!(node = %from.short(), %error, "a blob was not served"),
+        }
+    });
+}
+
+/// The network's configuration of either daemon.
+pub(crate) fn net_config(
+    config: &crate::Config,
+    role: &str,
+    listen: &[&str],
+    worker: &manyhands_proto::worker::Identity,
+) -> manyhands_net::NetConfig {
+    let own = || listen.iter().map(|address| (*address).to_owned()).collect();
+    let stated = config.net.listen.clone();
+    manyhands_net::NetConfig {
+        listen: if stated.is_empty() { own() } else { stated },
+        boot: config.net.boot.clone(),
+        mdns: config.net.mdns,
+        agent: format!("manyhands/{} {role} {}", env!("CARGO_PKG_VERSION"), worker.zkvm),
+        ..manyhands_net::NetConfig::default()
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a daemon does not start, in the words of the person who has to act on it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use manyhands_blob::StoreError;
+use manyhands_net::{IdentityError, NetError};
+
+use crate::worker::WorkerError;
+
+/// Why a daemon does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be made or written.
+    #[error("cannot write to the data directory {}: {source}. Choose another with --data-dir, or mend its permissions", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another daemon uses the data directory.
+    #[error("another manyhands daemon{holder} is using the data directory {}. Stop it, or choose another with --data-dir", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// ` (process 123)` if that is known.
+        holder: String,
+    },
+    /// The identity key is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The chunk store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The job database cannot be opened.
+    #[error("cannot open the job database {}: {source}. If it is damaged, move it away: finished receipts stay in the chunk store", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The network could not be started.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The HTTP door is taken.
+    #[error("cannot listen on {address} for the HTTP API: {source}. Another program may use the port; choose another with --http")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The worker is missing or does not work.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The machine has too little memory for the smallest segment.
+    #[error("a slot of this machine may use {memory_mb} MB, and the smallest segment (po2 14) needs {needed_mb} MB. Lower --slots or raise --memory-mb")]
+    Memory {
+        /// What a slot may use.
+        memory_mb: u64,
+        /// What the smallest segment needs.
+        needed_mb: u64,
+    },
+    /// A gateway's address is none.
+    #[error("{address:?} is no address of a gateway: give a multiaddress such as /ip4/192.0.2.1/tcp/7170 or HOST:PORT")]
+    GatewayAddress {
+        /// What was given.
+        address: String,
+    },
+}

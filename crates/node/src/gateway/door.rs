@@ -1,0 +1,141 @@
+//! The gateway behind its HTTP door: uploads and receipts go straight to the store, everything else to the event loop.
+
+use manyhands_api::server::Gateway;
+use manyhands_api::types::{GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};
+use manyhands_blob::StoreError;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::{BlobRef, JobId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::questions::{Question, To, Wanted};
+use super::tasks::{Tasks, owner_of, uploads};
+
+/// Largest final receipt that is handed out at once, in bytes: 2,000 segments of 250 kB.
+const RECEIPT_BYTES_MAX: u64 = 512 << 20;
+
+/// The gateway as the HTTP server sees it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) tasks: Tasks,
+    pub(crate) questions: mpsc::Sender<Question>,
+    pub(crate) cycles_max: u64,
+}
+
+impl Door {
+    async fn ask<T>(&self, question: impl FnOnce(To<T>) -> Question) -> Result<T, Problem> {
+        let (to, answer) = oneshot::channel();
+        let stopping = || problem(ProblemKind::Internal, "the gateway is stopping; try again when it is back");
+        self.questions.send(question(to)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    async fn upload(&self, bytes: Vec<u8>) -> Result<BlobRef, Problem> {
+        let stored = self.tasks.on_store(move |store| store.put_blob(&uploads(), &bytes)).await;
+        stored.map_err(|error| of_store(&error))
+    }
+
+    /// Has the job hold its blobs, so that they stay whatever happens to the upload.
+    async fn hold(&self, job: JobId, program: BlobRef, input: Option<BlobRef>) -> Result<Vec<u8>, Problem> {
+        let held = self.tasks.on_store(move |store| {
+            let bytes = store.read_blob(&program, PROGRAM_BYTES_MAX)?;
+            for blob in std::iter::once(program).chain(input) {
+                store.hold(&owner_of(job), &blob)?;
+            }
+            Ok(bytes)
+        });
+        held.await.map_err(|error| match error {
+            StoreError::NotFound { .. } | StoreError::SizeMismatch { .. } | StoreError::TooLarge { .. } => {
+                problem(ProblemKind::Invalid, &format!("the program or input was not uploaded: {error}"))
+            }
+            error => of_store(&error),
+        })
+    }
+
+    async fn let_go(&self, job: JobId) {
+        let _ = self.tasks.on_store(move |store| store.release_owner(&owner_of(job))).await;
+    }
+}
+
+impl Gateway for Door {
+    async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        let image_id = manyhands_zkvm::image_id(&bytes).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()))?;
+        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: Some(image_id) })
+    }
+
+    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: None })
+    }
+
+    async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+        if request.input.is_some_and(|input| input.size_bytes > INPUT_BYTES_MAX) {
+            return Err(problem(ProblemKind::TooLarge, &format!("an input has at most {INPUT_BYTES_MAX} bytes")));
+        }
+        let job = JobId(rand::random());
+        let program = self.hold(job, request.program, request.input).await?;
+        let image_id = manyhands_zkvm::image_id(&program).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()));
+        let submitted = match image_id {
+            Ok(image_id) => {
+                let wanted = Wanted {
+                    image_id,
+                    program: request.program,
+                    input: request.input,
+                    po2: request.po2,
+                    outcome: request.outcome,
+                    cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
+                };
+                self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()
+            }
+            Err(error) => Err(error),
+        };
+        if submitted.is_err() {
+            self.let_go(job).await;
+        }
+        submitted
+    }
+
+    async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
+        self.ask(|to| Question::Job(job, to)).await.flatten()
+    }
+
+    async fn abort(&self, job: JobId) -> Result<(), Problem> {
+        self.ask(|to| Question::Remove(job, to)).await.flatten()
+    }
+
+    async fn receipt(&self, job: JobId) -> Result<(BlobRef, Vec<u8>), Problem> {
+        let status = self.job(job).await?;
+        let Some(receipt) = status.receipt.filter(|_| status.view.phase == "done") else {
+            let message = match status.view.error {
+                Some(error) => format!("job {job} has no receipt: {error}"),
+                None => format!("job {job} has no receipt yet: {} of {} units are done", status.view.units_done, status.view.units_total),
+            };
+            return Err(problem(ProblemKind::NotFound, &message));
+        };
+        let bytes = self.tasks.on_store(move |store| store.read_blob(&receipt, RECEIPT_BYTES_MAX)).await;
+        bytes.map(|bytes| (receipt, bytes)).map_err(|error| of_store(&error))
+    }
+
+    async fn log(&self, job: JobId) -> Result<Vec<u8>, Problem> {
+        self.ask(|to| Question::Log(job, to)).await.flatten()
+    }
+
+    async fn status(&self) -> Result<GatewayStatus, Problem> {
+        let mut status = self.ask(Question::Status).await?;
+        let usage = self.tasks.on_store(|store| store.usage()).await.map_err(|error| of_store(&error))?;
+        status.store_used_bytes = usage.used_bytes;
+        status.store_limit_bytes = usage.limit_bytes;
+        Ok(status)
+    }
+}
+
+fn problem(kind: ProblemKind, message: &str) -> Problem {
+    Problem { kind, message: message.to_owned() }
+}
+
+fn of_store(error: &StoreError) -> Problem {
+    let kind = match error {
+        StoreError::Full { .. } | StoreError::DiskFull { .. } => ProblemKind::NoSpace,
+        StoreError::TooLarge { .. } => ProblemKind::TooLarge,
+        _ => ProblemKind::Internal,
+    };
+    problem(kind, &error.to_string())
+}

@@ -1,0 +1,244 @@
+//! `jobs.db`: what a gateway must not lose. SQLite, in one file, synced before anything is acknowledged.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use manyhands_api::types::JobStatus;
+use manyhands_core::{JobSpec, Outcome, Receipted, Restored};
+use manyhands_proto::worker::Execution;
+use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// The database's format; another number is refused.
+const FORMAT: i64 = 1;
+
+/// A job as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobRow {
+    pub(crate) job: JobId,
+    pub(crate) image_id: Digest,
+    pub(crate) program: BlobRef,
+    pub(crate) input: Option<BlobRef>,
+    pub(crate) spec: JobSpec,
+    pub(crate) cycles_max: u64,
+}
+
+/// A segment that was cut and stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentRow {
+    pub(crate) index: u32,
+    pub(crate) po2: Po2,
+    /// As `manyhands-zkvm` encodes it.
+    pub(crate) claim: Vec<u8>,
+    pub(crate) blob: BlobRef,
+}
+
+/// The database, open.
+#[derive(Debug)]
+pub(crate) struct JobsDb(Connection);
+
+type Result<T> = rusqlite::Result<T>;
+
+impl JobsDb {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let db = Connection::open(path)?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        let format: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if format != 0 && format != FORMAT {
+            let what = format!("it has format {format}, this program reads format {FORMAT}");
+            return Err(rusqlite::Error::InvalidParameterName(what));
+        }
+        db.execute_batch(SCHEMA)?;
+        db.pragma_update(None, "user_version", FORMAT)?;
+        Ok(Self(db))
+    }
+
+    pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
+        self.0.execute(
+            "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                row.job.0,
+                row.image_id.0,
+                row.program.reference.0,
+                size(row.program),
+                row.input.map(|input| input.reference.0),
+                row.input.map(size),
+                row.spec.po2.get(),
+                row.spec.outcome == Outcome::Succinct,
+                i64::try_from(row.cycles_max).unwrap_or(i64::MAX),
+                unix_ms(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Jobs that have not ended.
+    pub(crate) fn open_jobs(&self) -> Result<Vec<JobRow>> {
+        let mut query = self.0.prepare("SELECT * FROM jobs WHERE status IS NULL ORDER BY submitted_ms")?;
+        query.query_map([], job_row)?.collect()
+    }
+
+    pub(crate) fn add_result(&self, result: &Receipted) -> Result<()> {
+        self.0.execute(
+            "INSERT OR REPLACE INTO results (job, unit, attempt, node, receipt, receipt_bytes, elapsed_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                result.lease.job.0,
+                manyhands_proto::encode(&result.lease.unit),
+                result.lease.attempt,
+                result.node.0,
+                result.receipt.reference.0,
+                size(result.receipt),
+                i64::try_from(result.elapsed_ms).unwrap_or(i64::MAX),
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn add_segment(&self, job: JobId, segment: &SegmentRow) -> Result<()> {
+        self.0.execute(
+            "INSERT OR REPLACE INTO segments (job, idx, po2, claim, blob, blob_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                job.0,
+                segment.index,
+                segment.po2.get(),
+                segment.claim,
+                segment.blob.reference.0,
+                size(segment.blob)
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Writes that a job's guest has ended: from here on it is never run again.
+    pub(crate) fn add_execution(&self, job: JobId, execution: &Execution) -> Result<()> {
+        let bytes = manyhands_proto::encode(execution);
+        self.0.execute("UPDATE jobs SET execution = ?2 WHERE job = ?1", params![job.0, bytes])?;
+        Ok(())
+    }
+
+    /// A job's execution, if its guest had ended before a restart.
+    ///
+    /// A guest draws randomness from its host, so a second run has other segments: what an unfinished run left is removed here.
+    pub(crate) fn execution(&self, job: JobId) -> Result<Option<(Execution, Vec<SegmentRow>)>> {
+        let mut query = self.0.prepare("SELECT execution FROM jobs WHERE job = ?1")?;
+        let bytes: Option<Vec<u8>> = query.query_row([job.0], |row| row.get(0)).optional()?.flatten();
+        let Some(execution) = bytes.and_then(|bytes| manyhands_proto::decode::<Execution>(&bytes, bytes.len()).ok()) else {
+            self.0.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
+            self.0.execute("DELETE FROM results WHERE job = ?1", [job.0])?;
+            return Ok(None);
+        };
+        let mut query = self.0.prepare("SELECT idx, po2, claim, blob, blob_bytes FROM segments WHERE job = ?1 ORDER BY idx")?;
+        let segments = query.query_map([job.0], segment_row)?.collect::<Result<_>>()?;
+        Ok(Some((execution, segments)))
+    }
+
+    /// Results of a job that were verified before a restart.
+    pub(crate) fn results(&self, job: JobId) -> Result<Restored> {
+        let mut query = self.0.prepare("SELECT unit, attempt, node, receipt, receipt_bytes, elapsed_ms FROM results WHERE job = ?1")?;
+        let rows = query.query_map([job.0], |row| result_row(job, row))?;
+        rows.filter_map(|row| row.transpose()).map(|row| row.map(|result| (result.lease.unit, result))).collect()
+    }
+
+    /// Writes a job's end with its guest's output, and forgets its intermediate results.
+    pub(crate) fn end(&mut self, status: &JobStatus, log: &[u8]) -> Result<()> {
+        let json = serde_json::to_string(status).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let job = status.view.job.0;
+        let transaction = self.0.transaction()?;
+        transaction.execute(
+            "UPDATE jobs SET status = ?2, log = ?3 WHERE job = ?1",
+            params![job, json, log],
+        )?;
+        transaction.execute("DELETE FROM results WHERE job = ?1", [job])?;
+        transaction.execute("DELETE FROM segments WHERE job = ?1", [job])?;
+        transaction.commit()
+    }
+
+    /// A job that has ended.
+    pub(crate) fn ended(&self, job: JobId) -> Result<Option<JobStatus>> {
+        let mut query = self.0.prepare("SELECT status FROM jobs WHERE job = ?1 AND status IS NOT NULL")?;
+        let json: Option<String> = query.query_row([job.0], |row| row.get(0)).optional()?;
+        Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
+    }
+
+    /// What the guest of an ended job wrote.
+    pub(crate) fn log(&self, job: JobId) -> Result<Option<Vec<u8>>> {
+        let mut query = self.0.prepare("SELECT log FROM jobs WHERE job = ?1 AND status IS NOT NULL")?;
+        Ok(query.query_row([job.0], |row| row.get(0)).optional()?.flatten())
+    }
+
+    /// The newest jobs that have ended, at most `count`.
+    pub(crate) fn recent(&self, count: u32) -> Result<Vec<JobStatus>> {
+        let mut query =
+            self.0.prepare("SELECT status FROM jobs WHERE status IS NOT NULL ORDER BY submitted_ms DESC LIMIT ?1")?;
+        let rows = query.query_map([count], |row| row.get::<_, String>(0))?;
+        Ok(rows.filter_map(|json| serde_json::from_str(&json.ok()?).ok()).collect())
+    }
+
+    /// Forgets an ended job. False if there is none.
+    pub(crate) fn remove(&self, job: JobId) -> Result<bool> {
+        Ok(self.0.execute("DELETE FROM jobs WHERE job = ?1 AND status IS NOT NULL", [job.0])? > 0)
+    }
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS jobs (
+        job BLOB PRIMARY KEY, image_id BLOB NOT NULL, program BLOB NOT NULL, program_bytes INTEGER NOT NULL,
+        input BLOB, input_bytes INTEGER, po2 INTEGER NOT NULL, succinct INTEGER NOT NULL, cycles_max INTEGER NOT NULL,
+        submitted_ms INTEGER NOT NULL, execution BLOB, status TEXT, log BLOB) STRICT;
+    CREATE TABLE IF NOT EXISTS segments (
+        job BLOB NOT NULL, idx INTEGER NOT NULL, po2 INTEGER NOT NULL, claim BLOB NOT NULL, blob BLOB NOT NULL,
+        blob_bytes INTEGER NOT NULL, PRIMARY KEY (job, idx)) STRICT;
+    CREATE TABLE IF NOT EXISTS results (
+        job BLOB NOT NULL, unit BLOB NOT NULL, attempt INTEGER NOT NULL, node BLOB NOT NULL, receipt BLOB NOT NULL,
+        receipt_bytes INTEGER NOT NULL, elapsed_ms INTEGER NOT NULL, PRIMARY KEY (job, unit)) STRICT;
+";
+
+fn job_row(row: &Row<'_>) -> Result<JobRow> {
+    let program = blob(row.get("program")?, row.get("program_bytes")?);
+    let input: Option<[u8; 32]> = row.get("input")?;
+    let input_bytes: Option<i64> = row.get("input_bytes")?;
+    let outcome = if row.get("succinct")? { Outcome::Succinct } else { Outcome::Composite };
+    let po2 = po2(row.get("po2")?)?;
+    Ok(JobRow {
+        job: JobId(row.get("job")?),
+        image_id: Digest(row.get("image_id")?),
+        program,
+        input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
+        spec: JobSpec { po2, outcome },
+        cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
+    })
+}
+
+fn segment_row(row: &Row<'_>) -> Result<SegmentRow> {
+    let blob = blob(row.get(3)?, row.get(4)?);
+    Ok(SegmentRow { index: row.get(0)?, po2: po2(row.get(1)?)?, claim: row.get(2)?, blob })
+}
+
+fn po2(number: u8) -> Result<Po2> {
+    Po2::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// A result; nothing if its unit is none that this program knows.
+fn result_row(job: JobId, row: &Row<'_>) -> Result<Option<Receipted>> {
+    let unit: Vec<u8> = row.get(0)?;
+    let Ok(unit) = manyhands_proto::decode::<Unit>(&unit, unit.len()) else { return Ok(None) };
+    let lease = LeaseId { job, unit, attempt: row.get(1)? };
+    let receipt = blob(row.get(3)?, row.get(4)?);
+    Ok(Some(Receipted { lease, node: NodeId(row.get(2)?), receipt, elapsed_ms: row.get::<_, i64>(5)?.unsigned_abs() }))
+}
+
+fn blob(reference: [u8; 32], size_bytes: i64) -> BlobRef {
+    BlobRef { reference: Reference(reference), size_bytes: size_bytes.unsigned_abs() }
+}
+
+fn size(blob: BlobRef) -> i64 {
+    i64::try_from(blob.size_bytes).unwrap_or(i64::MAX)
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,127 @@
+//! The gateway daemon: the client side of the paper, steps I to VI.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use manyhands_blob::ChunkStore;
+use manyhands_blob::transfer::{BlobServer, TransferLimits};
+use manyhands_core::{Policy, Requester};
+use manyhands_net::{Identity, Net, NetEvent, peer_text};
+use manyhands_proto::message::Holder;
+use manyhands_proto::worker::Identity as WorkerIdentity;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::worker::{self, Worker, WorkerOptions};
+use crate::{Config, StartError};
+use door::Door;
+use jobs_db::JobsDb;
+use shell::{Shell, Sources};
+use tasks::{Tasks, uploads};
+
+mod door;
+mod jobs_db;
+mod questions;
+mod shell;
+mod tasks;
+
+/// Questions and finished tasks that wait for the loop; whoever has more waits.
+const QUEUE_MAX: usize = 1024;
+
+/// Where a gateway listens for nodes if nobody says otherwise.
+const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7170", "/ip4/0.0.0.0/udp/7170/quic-v1"];
+
+/// A gateway that is up.
+#[derive(Debug, Clone)]
+pub struct GatewayReady {
+    /// Its HTTP door.
+    pub http: SocketAddr,
+    /// Its peer id as libp2p writes it.
+    pub peer_id: String,
+    /// Where nodes can dial it, as multiaddresses with `/p2p`.
+    pub addresses: Vec<String>,
+    /// Its worker.
+    pub worker: WorkerIdentity,
+    /// Jobs that it took up again.
+    pub resumed: usize,
+}
+
+/// Runs a gateway until `shutdown`. `ready` is called once it is up.
+///
+/// # Errors
+/// [`StartError`] in words for its owner; nothing is left behind then but the data directory.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(GatewayReady),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let program = worker::locate(config.worker.as_deref())?;
+    let identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
+    let store = ChunkStore::open(&data_dir.chunks(), config.store_limit_bytes)?;
+    store.release_owner(&uploads())?;
+    let jobs = data_dir.jobs();
+    let db = JobsDb::open(&jobs).map_err(|source| StartError::Database { path: jobs, source })?;
+    let http = config.gateway.http;
+    let taken = |source| StartError::Http { address: http, source };
+    let listener = tokio::net::TcpListener::bind(http).await.map_err(taken)?;
+    let http = listener.local_addr().map_err(taken)?;
+    let (net, events) = start_net(&data_dir, &config, &identity).await?;
+    let addresses = net.addresses().await;
+
+    let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
+    let (questions, asked) = mpsc::channel(QUEUE_MAX);
+    let tasks = Tasks {
+        net: net.clone(),
+        store: store.clone(),
+        worker: program,
+        feedback,
+        executions: Arc::new(Semaphore::new(1)),
+        checks: Arc::new(Semaphore::new(usize::from(crate::machine::cores()))),
+    };
+    let me = Holder { node: net.node_id(), addresses };
+    let peer_id = peer_text(net.node_id());
+    let mut shell = Shell {
+        core: Requester::new(Policy::default(), me.clone(), manyhands_zkvm::ZKVM_VERSION.to_owned()),
+        db,
+        tasks: tasks.clone(),
+        blobs: BlobServer::new(store, TransferLimits::default()),
+        clock: Clock::start(),
+        worker: identity.clone(),
+        me: me.clone(),
+        peer_id: peer_id.clone(),
+        open: Default::default(),
+        moot: Default::default(),
+        asks: Default::default(),
+        asked: 0,
+    };
+    let database = |source| StartError::Database { path: data_dir.jobs(), source };
+    let resumed = shell.resume().map_err(database)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let door = Arc::new(Door { tasks, questions, cycles_max: config.gateway.cycles_max });
+    let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
+    let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
+    ready(GatewayReady { http, peer_id, addresses, worker: identity, resumed });
+    shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
+
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
+    net.shutdown().await;
+    Ok(())
+}
+
+async fn start_net(
+    data_dir: &DataDir,
+    config: &Config,
+    worker: &WorkerIdentity,
+) -> Result<(Net, mpsc::Receiver<NetEvent>), StartError> {
+    let identity = Identity::load_or_create(&data_dir.identity())?;
+    let net = crate::blobs::net_config(config, "gateway", &LISTEN, worker);
+    Ok(manyhands_net::start(identity, net).await?)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

@@ -1,0 +1,151 @@
+//! What the HTTP door asks of the event loop, and the answers.
+
+use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
+use manyhands_core::requester::Input;
+use manyhands_core::{JobSpec, Outcome, Restored};
+use manyhands_proto::{BlobRef, Digest, JobId, Po2};
+use tokio::sync::oneshot;
+
+use super::jobs_db::JobRow;
+use super::shell::Shell;
+use super::tasks::{owner_of, receipts};
+
+/// Ended jobs that the gateway's status lists.
+const JOBS_SHOWN: u32 = 100;
+
+/// A job whose blobs are in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) image_id: Digest,
+    pub(crate) program: BlobRef,
+    pub(crate) input: Option<BlobRef>,
+    pub(crate) po2: Option<Po2>,
+    pub(crate) outcome: Outcome,
+    pub(crate) cycles_max: u64,
+}
+
+/// Where an answer goes.
+pub(crate) type To<T> = oneshot::Sender<T>;
+
+/// What the door asks.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Take a job under this id.
+    Submit(JobId, Wanted, To<Result<Submitted, Problem>>),
+    /// Say how a job is.
+    Job(JobId, To<Result<JobStatus, Problem>>),
+    /// Say what a job's guest wrote.
+    Log(JobId, To<Result<Vec<u8>, Problem>>),
+    /// Stop a job that is open, forget one that has ended.
+    Remove(JobId, To<Result<(), Problem>>),
+    /// Say how the gateway is; the bytes used and the limit of its store are filled in by the door.
+    Status(To<GatewayStatus>),
+}
+
+impl Shell {
+    /// Answers one question; a door that has gone away needs no answer.
+    pub(crate) fn answer(&mut self, question: Question) {
+        match question {
+            Question::Submit(job, wanted, to) => drop(to.send(self.submit(job, wanted))),
+            Question::Job(job, to) => drop(to.send(self.job(job))),
+            Question::Log(job, to) => drop(to.send(self.log(job))),
+            Question::Remove(job, to) => drop(to.send(self.remove(job))),
+            Question::Status(to) => drop(to.send(self.status())),
+        }
+    }
+
+    fn submit(&mut self, job: JobId, wanted: Wanted) -> Result<Submitted, Problem> {
+        let po2 = wanted.po2.unwrap_or_else(|| self.core.po2_for_all());
+        if !manyhands_zkvm::is_provable(po2) {
+            let message = format!(
+                "segments of po2 {po2} cannot be proved with {}: its verifiers take at most po2 {}. Ask for a smaller --po2",
+                self.core.zkvm(),
+                manyhands_zkvm::PO2_MAX
+            );
+            return Err(Problem { kind: ProblemKind::Invalid, message });
+        }
+        let unfit = |error: manyhands_core::view::Inadmissible| Problem { kind: ProblemKind::Unfit, message: error.to_string() };
+        self.core.admits(po2, wanted.outcome).map_err(unfit)?;
+        let row = JobRow {
+            job,
+            image_id: wanted.image_id,
+            program: wanted.program,
+            input: wanted.input,
+            spec: JobSpec { po2, outcome: wanted.outcome },
+            cycles_max: wanted.cycles_max,
+        };
+        self.db.submit(&row).map_err(|error| Self::database(&error))?;
+        tracing::info!(%job, %po2, image_id = %wanted.image_id, "taken");
+        self.begin(row, Restored::new());
+        Ok(Submitted { job, po2 })
+    }
+
+    fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
+        if let Some(status) = self.status_of(job) {
+            return Ok(status);
+        }
+        self.db.ended(job).map_err(|error| Self::database(&error))?.ok_or_else(|| not_found(job))
+    }
+
+    fn log(&self, job: JobId) -> Result<Vec<u8>, Problem> {
+        if let Some(open) = self.open.get(&job) {
+            return Ok(open.log.clone());
+        }
+        self.db.log(job).map_err(|error| Self::database(&error))?.ok_or_else(|| not_found(job))
+    }
+
+    fn remove(&mut self, job: JobId) -> Result<(), Problem> {
+        if self.open.contains_key(&job) {
+            self.core.handle(self.clock.now(), Input::Abort { job });
+            return Ok(());
+        }
+        let ended = self.job(job)?;
+        self.db.remove(job).map_err(|error| Self::database(&error))?;
+        if let Some(receipt) = ended.receipt {
+            let tasks = self.tasks.clone();
+            tokio::spawn(async move {
+                let released = tasks.on_store(move |store| {
+                    store.release(&receipts(), &receipt.reference)?;
+                    store.release_owner(&owner_of(job))
+                });
+                if let Err(error) = released.await {
+                    tracing::warn!(%job, %error, "a receipt could not be released");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> GatewayStatus {
+        let now = self.clock.now();
+        let open = self.core.jobs().filter_map(|job| self.core.view_job(now, &job.id)).map(|view| summary(&view));
+        let ended = self.db.recent(JOBS_SHOWN).unwrap_or_default();
+        let ended = ended.iter().map(|status| summary(&status.view));
+        GatewayStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            zkvm: self.core.zkvm().to_owned(),
+            peer_id: self.peer_id.clone(),
+            node: self.me.node,
+            addresses: self.me.addresses.iter().map(|address| format!("{address}/p2p/{}", self.peer_id)).collect(),
+            recursion: self.worker.recursion,
+            store_used_bytes: 0,
+            store_limit_bytes: 0,
+            nodes: self.core.view_nodes(now),
+            jobs: open.chain(ended).collect(),
+        }
+    }
+}
+
+fn summary(view: &manyhands_core::view::JobView) -> JobSummary {
+    JobSummary {
+        job: view.job,
+        phase: view.phase.clone(),
+        units_done: view.units_done,
+        units_total: view.units_total,
+        note: view.error.clone().or_else(|| view.waiting.clone()),
+    }
+}
+
+pub(crate) fn not_found(job: JobId) -> Problem {
+    Problem { kind: ProblemKind::NotFound, message: format!("this gateway has no job {job}; `manyhands status` lists them") }
+}

@@ -1,0 +1,363 @@
+//! The gateway's event loop: network events, requests at the HTTP door, finished tasks and the clock go into the state machine; its
+//! commands become tasks. No rule is in here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use manyhands_api::types::{Incident, JobStatus, Problem};
+use manyhands_blob::transfer::BlobServer;
+use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
+use manyhands_core::{ExecutionInfo, SegmentInfo};
+use manyhands_net::{Net, NetError, NetEvent, Reply};
+use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
+use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
+use manyhands_proto::worker::{Execution, Identity};
+use manyhands_proto::{BlobRef, JobId, NodeId};
+use manyhands_zkvm::Claim;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::jobs_db::{JobRow, JobsDb, SegmentRow};
+use super::questions::Question;
+use super::tasks::{Claimed, Feedback, Tasks, owner_of};
+use crate::blobs;
+use crate::clock::Clock;
+use crate::proofs::Zkvm;
+
+/// Refused or lost leases that a job's status shows.
+const INCIDENTS_MAX: usize = 100;
+
+/// What the loop keeps of an open job beside the state machine.
+#[derive(Debug)]
+pub(crate) struct OpenJob {
+    pub(crate) row: JobRow,
+    pub(crate) journal: Vec<u8>,
+    pub(crate) receipt: Option<BlobRef>,
+    pub(crate) log: Vec<u8>,
+    pub(crate) incidents: VecDeque<Incident>,
+    execution: Option<AbortHandle>,
+}
+
+/// Where the loop's inputs come from.
+pub(crate) struct Sources {
+    pub(crate) net: mpsc::Receiver<NetEvent>,
+    pub(crate) feedback: mpsc::Receiver<Feedback>,
+    pub(crate) questions: mpsc::Receiver<Question>,
+}
+
+/// The loop's state.
+pub(crate) struct Shell {
+    pub(crate) core: Requester<Zkvm>,
+    pub(crate) db: JobsDb,
+    pub(crate) tasks: Tasks,
+    pub(crate) blobs: BlobServer,
+    pub(crate) clock: Clock,
+    pub(crate) worker: Identity,
+    pub(crate) me: Holder,
+    pub(crate) peer_id: String,
+    pub(crate) open: BTreeMap<JobId, OpenJob>,
+    /// Jobs whose guest ran before a restart and need not run again.
+    pub(crate) moot: BTreeSet<JobId>,
+    pub(crate) asks: BTreeMap<AskId, Reply>,
+    pub(crate) asked: u64,
+}
+
+impl Shell {
+    /// Takes jobs up again that were open when the gateway stopped.
+    pub(crate) fn resume(&mut self) -> rusqlite::Result<usize> {
+        let rows = self.db.open_jobs()?;
+        let count = rows.len();
+        for row in rows {
+            let job = row.job;
+            let execution = self.db.execution(job)?;
+            let restored = self.db.results(job)?;
+            tracing::info!(%job, executed = execution.is_some(), verified = restored.len(), "resuming");
+            self.begin(row, restored);
+            if let Some((execution, segments)) = execution {
+                // The guest ran to its end: its segments are here, and the order to run it again is moot.
+                self.moot.insert(job);
+                segments.into_iter().for_each(|segment| self.segmented(job, segment));
+                self.executed(job, execution);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(mut self, mut sources: Sources, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        self.drain();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(event) = sources.net.recv() => self.net_event(event),
+                Some(feedback) = sources.feedback.recv() => self.fed_back(feedback),
+                Some(question) = sources.questions.recv() => self.answer(question),
+                () = self.clock.until(self.core.poll_timeout()) => self.core.handle_timeout(self.clock.now()),
+            }
+            self.drain();
+        }
+        self.open.values().filter_map(|job| job.execution.as_ref()).for_each(AbortHandle::abort);
+    }
+
+    pub(crate) fn begin(&mut self, row: JobRow, restored: manyhands_core::Restored) {
+        let (job, spec) = (row.job, row.spec);
+        let open = OpenJob {
+            row,
+            journal: Vec::new(),
+            receipt: None,
+            log: Vec::new(),
+            incidents: VecDeque::new(),
+            execution: None,
+        };
+        self.open.insert(job, open);
+        self.core.handle(self.clock.now(), Input::Submit { job, spec, restored });
+    }
+
+    fn net_event(&mut self, event: NetEvent) {
+        let now = self.clock.now();
+        match event {
+            NetEvent::Listening(address) => {
+                tracing::debug!(%address, "listening");
+                self.refresh_addresses();
+            }
+            NetEvent::Connected { node, .. } => tracing::debug!(node = %node.short(), "connected"),
+            NetEvent::Identified { node, agent, .. } => tracing::debug!(node = %node.short(), agent, "identified"),
+            NetEvent::Disconnected { node } => self.core.handle(now, Input::Gone { node }),
+            NetEvent::Request { from, request, reply } => self.asked(from, request, reply),
+            NetEvent::Notice { .. } => {}
+            NetEvent::BlobStream { from, stream } => blobs::serve(&self.blobs, from, stream),
+            NetEvent::Misbehaved { node, what } => {
+                tracing::warn!(node = %node, %what, "misbehaved");
+                self.core.handle(now, Input::Misbehaved { node, reason: what.to_string() });
+            }
+        }
+    }
+
+    /// A new listen address is asked for off the loop: the rule for whoever drains the network's events.
+    fn refresh_addresses(&self) {
+        let tasks = self.tasks.clone();
+        tokio::spawn(async move {
+            let addresses = tasks.net.addresses().await;
+            let _ = tasks.feedback.send(Feedback::Addresses(addresses)).await;
+        });
+    }
+
+    fn asked(&mut self, node: NodeId, request: Request, reply: Reply) {
+        self.asked = self.asked.wrapping_add(1);
+        let ask = AskId(self.asked);
+        let input = match request {
+            Request::Hello(capabilities) => Input::Hello { node, capabilities, ask },
+            Request::Bid(bid) => Input::Bid { node, bid, ask },
+            Request::Heartbeat { lease, stage } => Input::Heartbeat { node, lease, stage, ask },
+            Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
+            Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
+            // Gateways cancel; nobody cancels a gateway's work. Dropping the reply closes the stream.
+            Request::Cancel(_) => return,
+        };
+        self.asks.insert(ask, reply);
+        self.core.handle(self.clock.now(), input);
+    }
+
+    fn fed_back(&mut self, feedback: Feedback) {
+        match feedback {
+            Feedback::Core(input) => self.core.handle(self.clock.now(), *input),
+            Feedback::Log { job, bytes } => {
+                if let Some(open) = self.open.get_mut(&job) {
+                    let room = GUEST_LOG_BYTES_MAX.saturating_sub(open.log.len());
+                    open.log.extend(bytes.into_iter().take(room));
+                }
+            }
+            Feedback::Segment { job, segment } => {
+                let written = self.db.add_segment(job, &segment);
+                self.or_broken(job, written);
+                self.segmented(job, segment);
+            }
+            Feedback::Executed { job, execution } => {
+                let written = self.db.add_execution(job, &execution);
+                self.or_broken(job, written);
+                self.executed(job, *execution);
+            }
+            Feedback::Receipt { job, receipt } => {
+                if let Some(open) = self.open.get_mut(&job) {
+                    open.receipt = Some(receipt);
+                }
+            }
+            Feedback::Addresses(addresses) => {
+                self.me.addresses.clone_from(&addresses);
+                self.core.set_addresses(addresses);
+            }
+        }
+    }
+
+    /// Steps I and II: a segment is cut and stored.
+    fn segmented(&mut self, job: JobId, segment: SegmentRow) {
+        let now = self.clock.now();
+        match Claim::decode(&segment.claim) {
+            Ok(claim) => {
+                let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
+                self.core.handle(now, Input::Segmented { job, segment: info });
+                self.core.handle(now, Input::Stored { job, index: segment.index, blob: segment.blob });
+            }
+            Err(error) => {
+                let reason = format!("segment {} has no claim: {error}", segment.index);
+                self.core.handle(now, Input::Broken { job, reason });
+            }
+        }
+    }
+
+    fn executed(&mut self, job: JobId, execution: Execution) {
+        tracing::info!(%job, segments = execution.segments, cycles = execution.user_cycles, "the guest ended");
+        let info = ExecutionInfo {
+            segments: execution.segments,
+            user_cycles: execution.user_cycles,
+            total_cycles: execution.total_cycles,
+        };
+        if let Some(open) = self.open.get_mut(&job) {
+            open.journal = execution.journal.into_vec();
+        }
+        self.core.handle(self.clock.now(), Input::Executed { job, result: Ok(info) });
+    }
+
+    /// A job whose progress cannot be written down does not go on: it could not survive a restart.
+    fn or_broken(&mut self, job: JobId, written: rusqlite::Result<()>) {
+        if let Err(error) = written {
+            let reason = Self::database(&error).message;
+            self.core.handle(self.clock.now(), Input::Broken { job, reason });
+        }
+    }
+
+    /// Events go first: what they tell must be on disk before the commands that follow from it acknowledge anything.
+    fn drain(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            self.note(event);
+        }
+        while let Some(command) = self.core.poll_command() {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command<Zkvm>) {
+        let tasks = self.tasks.clone();
+        match command {
+            Command::Execute { job } if self.moot.remove(&job) => {}
+            Command::Execute { job } => {
+                if let Some(open) = self.open.get_mut(&job) {
+                    let task = tokio::spawn(tasks.execute(open.row.clone()));
+                    open.execution = Some(task.abort_handle());
+                }
+            }
+            Command::Announce { job, po2, recursion } => {
+                let gateway = self.me.clone();
+                let notice = JobNotice { job, gateway, zkvm: self.core.zkvm().to_owned(), po2, recursion };
+                tokio::spawn(announce(tasks.net, notice));
+            }
+            Command::Answer { ask, response } => {
+                if let Some(reply) = self.asks.remove(&ask) {
+                    reply.send(response);
+                }
+            }
+            Command::Drop { ask } => drop(self.asks.remove(&ask)),
+            Command::Cancel { node, lease } => {
+                tokio::spawn(async move {
+                    // A node that does not hear it learns it from the answer to its next heartbeat.
+                    let _ = tasks.net.request(node, Request::Cancel(lease)).await;
+                });
+            }
+            Command::Collect { node, is_here, lease, receipt, check } => {
+                tokio::spawn(tasks.collect(Claimed { node, is_here, lease, receipt, check }));
+            }
+            Command::Assemble { job, parts } => {
+                if let Some(open) = self.open.get(&job) {
+                    tokio::spawn(tasks.assemble(job, parts, open.journal.clone(), open.row.image_id));
+                }
+            }
+        }
+    }
+
+    /// Writes down what must not be lost, and tells the owner what he would want to know.
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Leased { lease, node, predicted_ms } => {
+                tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, "leased");
+            }
+            Event::GivenBack { lease, node, reason } => {
+                tracing::info!(%lease, node = %node.short(), reason, "given back");
+                self.add_incident(lease, node, Blame::Network, reason);
+            }
+            Event::Verified { result } => {
+                tracing::info!(lease = %result.lease, node = %result.node.short(), "verified");
+                let written = self.db.add_result(&result);
+                self.or_broken(result.lease.job, written);
+            }
+            Event::Refused { lease, node, refusal } => {
+                tracing::warn!(%lease, %node, blame = ?refusal.blame, reason = refusal.reason, "refused");
+                self.add_incident(lease, node, refusal.blame, refusal.reason);
+            }
+            Event::JobDone { job } => {
+                tracing::info!(%job, "done");
+                self.ended(job);
+            }
+            Event::JobFailed { job, reason } => {
+                tracing::warn!(%job, reason, "failed");
+                self.ended(job);
+            }
+        }
+    }
+
+    fn add_incident(&mut self, lease: manyhands_proto::LeaseId, node: NodeId, blame: Blame, reason: String) {
+        let Some(open) = self.open.get_mut(&lease.job) else { return };
+        if open.incidents.len() >= INCIDENTS_MAX {
+            open.incidents.pop_front();
+        }
+        let lease = format!("{} #{}", lease.unit, lease.attempt);
+        open.incidents.push_back(Incident { node, lease, blame, reason });
+    }
+
+    /// A job ended: its status goes to the database, its blobs but the receipt are released.
+    fn ended(&mut self, job: JobId) {
+        let Some(status) = self.status_of(job) else { return };
+        let log = self.open.get(&job).map(|open| open.log.as_slice()).unwrap_or_default();
+        if let Err(error) = self.db.end(&status, log) {
+            // The job stays open on disk and is resumed at the next start.
+            tracing::error!(%error, "a job's end could not be written to jobs.db");
+            return;
+        }
+        if let Some(open) = self.open.remove(&job) {
+            open.execution.iter().for_each(AbortHandle::abort);
+        }
+        self.core.forget(&job);
+        let tasks = self.tasks.clone();
+        tokio::spawn(async move {
+            if let Err(error) = tasks.on_store(move |store| store.release_owner(&owner_of(job))).await {
+                tracing::warn!(%job, %error, "a job's blobs could not be released");
+            }
+        });
+    }
+
+    /// How an open job is.
+    pub(crate) fn status_of(&self, job: JobId) -> Option<JobStatus> {
+        let open = self.open.get(&job)?;
+        Some(JobStatus {
+            view: self.core.view_job(self.clock.now(), &job)?,
+            image_id: open.row.image_id,
+            receipt: open.receipt,
+            incidents: open.incidents.iter().cloned().collect(),
+        })
+    }
+
+    /// Turns a problem of the database into one for the requester.
+    pub(crate) fn database(error: &rusqlite::Error) -> Problem {
+        let kind = match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => manyhands_api::ProblemKind::NoSpace,
+            _ => manyhands_api::ProblemKind::Internal,
+        };
+        Problem { kind, message: format!("the gateway's job database failed: {error}") }
+    }
+}
+
+async fn announce(net: Net, notice: JobNotice) {
+    match net.publish(&notice).await {
+        Ok(()) | Err(NetError::NobodyListens) => {}
+        Err(error) => tracing::debug!(%error, "a job notice was not published"),
+    }
+}

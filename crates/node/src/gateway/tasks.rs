@@ -1,0 +1,260 @@
+//! What a gateway does off its event loop: execute a guest, collect a result, put a receipt together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_core::requester::Input;
+use manyhands_core::{Check, Checked, Parts, Refusal};
+use manyhands_net::Net;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
+use manyhands_proto::message::{Blame, Holder};
+use manyhands_proto::worker::{Execution, Report, SegmentReport, Task};
+use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
+use manyhands_zkvm::{composite_receipt, succinct_receipt};
+use serde_bytes::ByteBuf;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::jobs_db::{JobRow, SegmentRow};
+use crate::blobs::{BlobError, fetch_blob};
+use crate::proofs::{self, Zkvm};
+use crate::worker::{Worker, WorkerOptions};
+
+/// What a task tells the event loop.
+#[derive(Debug)]
+pub(crate) enum Feedback {
+    /// For the state machine.
+    Core(Box<Input<Zkvm>>),
+    /// The guest wrote something.
+    Log { job: JobId, bytes: Vec<u8> },
+    /// A segment was cut and stored.
+    Segment { job: JobId, segment: SegmentRow },
+    /// The guest ended well.
+    Executed { job: JobId, execution: Box<Execution> },
+    /// Where the gateway can be dialled now.
+    Addresses(Vec<String>),
+    /// The receipt is stored.
+    Receipt { job: JobId, receipt: BlobRef },
+}
+
+/// A result that a node says it has.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) node: NodeId,
+    pub(crate) is_here: bool,
+    pub(crate) lease: LeaseId,
+    pub(crate) receipt: BlobRef,
+    pub(crate) check: Check<Zkvm>,
+}
+
+/// Why a claimed result is not here.
+enum Unfetched {
+    Refused(Refusal),
+    /// Our own disk or store is full: every other result would fail in the same way.
+    NoSpace(String),
+}
+
+/// What tasks share.
+#[derive(Debug, Clone)]
+pub(crate) struct Tasks {
+    pub(crate) net: Net,
+    pub(crate) store: ChunkStore,
+    pub(crate) worker: PathBuf,
+    pub(crate) feedback: mpsc::Sender<Feedback>,
+    /// Guests executed at the same time: one, as execution takes a core and streams into the disk.
+    pub(crate) executions: Arc<Semaphore>,
+    /// Results fetched and checked at the same time: each takes a receipt's memory and some 20 ms of a core.
+    pub(crate) checks: Arc<Semaphore>,
+}
+
+/// Owner of everything that belongs to a job until it ends.
+pub(crate) fn owner_of(job: JobId) -> Owner {
+    Owner::from(job)
+}
+
+impl Tasks {
+    async fn tell(&self, input: Input<Zkvm>) {
+        // The loop ends before its tasks only at shutdown, when nobody needs their word.
+        let _ = self.feedback.send(Feedback::Core(Box::new(input))).await;
+    }
+
+    /// Runs blocking work on the store.
+    pub(crate) async fn on_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ChunkStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+    }
+
+    /// Steps I and II: runs the guest; each segment is stored as it appears.
+    pub(crate) async fn execute(self, row: JobRow) {
+        let Ok(_turn) = self.executions.acquire().await else { return };
+        let job = row.job;
+        match self.run_guest(&row).await {
+            Ok(execution) => {
+                let _ = self.feedback.send(Feedback::Executed { job, execution: Box::new(execution) }).await;
+            }
+            Err(reason) => self.tell(Input::Executed { job, result: Err(reason) }).await,
+        }
+    }
+
+    async fn run_guest(&self, row: &JobRow) -> Result<Execution, String> {
+        let (program, input) = (row.program, row.input);
+        let read = self.on_store(move |store| {
+            let program = store.read_blob(&program, PROGRAM_BYTES_MAX)?;
+            let input = input.map(|input| store.read_blob(&input, INPUT_BYTES_MAX)).transpose()?;
+            Ok((program, input.unwrap_or_default()))
+        });
+        let (program, input) = read.await.map_err(|error| error.to_string())?;
+        let task = Task::Execute {
+            program: ByteBuf::from(program),
+            input: ByteBuf::from(input),
+            po2: row.spec.po2,
+            cycles_max: row.cycles_max,
+            blobs: true,
+        };
+        let mut worker = Worker::spawn(&self.worker, WorkerOptions::default()).map_err(|error| error.to_string())?;
+        worker.begin(&task).await.map_err(|error| error.to_string())?;
+        loop {
+            // Returning early drops the worker, which ends the guest.
+            match worker.report().await.map_err(|error| error.to_string())? {
+                Report::Segment(segment) => self.keep_segment(row.job, segment).await?,
+                Report::Log { bytes, .. } => {
+                    let _ = self.feedback.send(Feedback::Log { job: row.job, bytes: bytes.into_vec() }).await;
+                }
+                Report::Progress { .. } => {}
+                Report::Executed(execution) => return Ok(*execution),
+                Report::Identity(_) | Report::Receipt { .. } | Report::Failed(_) => {
+                    return Err("the worker answered another question".to_owned());
+                }
+            }
+        }
+    }
+
+    async fn keep_segment(&self, job: JobId, report: SegmentReport) -> Result<(), String> {
+        let (index, bytes) = (report.index, report.blob.into_vec());
+        let blob = self.on_store(move |store| store.put_blob(&owner_of(job), &bytes)).await;
+        let blob = blob.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
+        let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob };
+        let _ = self.feedback.send(Feedback::Segment { job, segment }).await;
+        Ok(())
+    }
+
+    /// Step IV: fetches a claimed result unless it is here, checks it, and says what came of it.
+    pub(crate) async fn collect(self, claimed: Claimed) {
+        let Ok(_turn) = self.checks.acquire().await else { return };
+        let Claimed { node, is_here, lease, receipt, check } = claimed;
+        let fetched = if is_here { Ok(()) } else { self.fetch_receipt(node, lease.job, receipt).await };
+        let result = match fetched {
+            Ok(()) => self.check_stored(lease, receipt, check).await,
+            Err(Unfetched::Refused(refusal)) => Err(refusal),
+            Err(Unfetched::NoSpace(reason)) => {
+                let reason = format!("this gateway cannot keep receipts: {reason}");
+                return self.tell(Input::Broken { job: lease.job, reason }).await;
+            }
+        };
+        self.tell(Input::Checked { node, lease, result }).await;
+    }
+
+    async fn check_stored(&self, lease: LeaseId, receipt: BlobRef, check: Check<Zkvm>) -> Result<Checked<Zkvm>, Refusal> {
+        let store = self.store.clone();
+        let work = move || {
+            let ours = |error: StoreError| Refusal { blame: Blame::Us, reason: error.to_string() };
+            let bytes = store.read_blob(&receipt, RECEIPT_BYTES_MAX).map_err(ours)?;
+            let result = proofs::check(&bytes, receipt, &check);
+            if result.is_err() {
+                // What was refused is kept no longer; that it cannot be released changes nothing for the lease.
+                let _ = store.release(&owner_of(lease.job), &receipt.reference);
+            }
+            result
+        };
+        let stopped = Refusal { blame: Blame::Us, reason: "the check was interrupted".to_owned() };
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(stopped))
+    }
+
+    /// Gets a receipt from its maker.
+    async fn fetch_receipt(&self, node: NodeId, job: JobId, receipt: BlobRef) -> Result<(), Unfetched> {
+        let holder = Holder { node, addresses: Vec::new() };
+        let fetched = fetch_blob(&self.net, &self.store, &owner_of(job), receipt, std::slice::from_ref(&holder)).await;
+        let Err(error) = fetched else { return Ok(()) };
+        if let Some(full @ (StoreError::Full { .. } | StoreError::DiskFull { .. })) = error.store() {
+            return Err(Unfetched::NoSpace(full.to_string()));
+        }
+        let mut blame = error.blame();
+        if blame == Blame::Network && matches!(error, BlobError::Fetch { .. }) && self.is_connected(node).await {
+            // It said that the receipt is there, its connection works, and yet it does not hand it over.
+            blame = Blame::Peer;
+        }
+        Err(Unfetched::Refused(Refusal { blame, reason: format!("its receipt could not be fetched: {error}") }))
+    }
+
+    async fn is_connected(&self, node: NodeId) -> bool {
+        // A connection that broke just now shows within a moment.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        self.net.peers().await.iter().any(|peer| peer.node == node)
+    }
+
+    /// Steps V and VI: puts the receipt together, verifies it, stores it.
+    pub(crate) async fn assemble(self, job: JobId, parts: Parts<Zkvm>, journal: Vec<u8>, image_id: Digest) {
+        let store = self.store.clone();
+        let work = move || {
+            let bytes = build_receipt(&store, parts, &journal, image_id)?;
+            store.put_blob(&receipts(), &bytes).map_err(|error| error.to_string())
+        };
+        let built = tokio::task::spawn_blocking(work).await;
+        let result = match built {
+            Ok(Ok(receipt)) => {
+                let _ = self.feedback.send(Feedback::Receipt { job, receipt }).await;
+                Ok(())
+            }
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err("it was interrupted".to_owned()),
+        };
+        self.tell(Input::Assembled { job, result }).await;
+    }
+}
+
+/// Owner of final receipts.
+pub(crate) fn receipts() -> Owner {
+    named("receipts")
+}
+
+/// Owner of programs and inputs that no job uses yet.
+pub(crate) fn uploads() -> Owner {
+    named("uploads")
+}
+
+fn named(name: &str) -> Owner {
+    // A short literal is always an owner's name; the job id zero, which no job has, stands for the impossible.
+    Owner::new(name).unwrap_or_else(|_| Owner::from(JobId::default()))
+}
+
+fn build_receipt(
+    store: &ChunkStore,
+    parts: Parts<Zkvm>,
+    journal: &[u8],
+    image_id: Digest,
+) -> Result<Vec<u8>, String> {
+    let read = |blob: BlobRef| store.read_blob(&blob, RECEIPT_BYTES_MAX).map_err(std::io::Error::other);
+    let built = match parts {
+        Parts::Composite(segments) => {
+            composite_receipt(segments.into_iter().map(|(_, blob)| read(blob)), journal, image_id)
+        }
+        Parts::Succinct(_, blob) => {
+            let bytes = read(blob).map_err(|error| error.to_string())?;
+            succinct_receipt(&bytes, journal, image_id)
+        }
+    };
+    built.map_err(|error| with_causes(&error))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

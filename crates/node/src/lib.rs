@@ -1,0 +1,19 @@
+//! The daemons: a gateway and a prover node around the pure rules, and the worker process that they host.
+//!
+//! A daemon is one event loop. It turns network events, finished tasks and the clock into inputs of its state machine, and the
+//! machine's commands into tasks. It decides nothing about jobs itself, and it never awaits the network or the disk inside the loop.
+
+pub mod config;
+pub mod data_dir;
+pub mod error;
+pub mod gateway;
+pub mod machine;
+pub mod proofs;
+pub mod prover;
+pub mod worker;
+
+mod blobs;
+mod clock;
+
+pub use config::{Config, ConfigError};
+pub use error::StartError;

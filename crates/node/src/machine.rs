@@ -1,0 +1,46 @@
+//! What this machine is: memory, cores, and the segment size that follows from them.
+
+use manyhands_proto::Po2;
+
+/// Memory of this machine in bytes, as the kernel says.
+pub fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    u64::from(info.mem_unit).saturating_mul(info.totalram)
+}
+
+/// Logical cores.
+pub fn cores() -> u16 {
+    std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX))
+}
+
+/// Memory that one of `slots` may use unless the owner says otherwise: together half of the machine, so that the storage service or
+/// desktop it was bought for stays quick (the paper lets a node of 8 GB use 4 GB).
+pub fn memory_per_slot_bytes(slots: u8) -> u64 {
+    memory_bytes() / 2 / u64::from(slots.max(1))
+}
+
+/// The largest segment to offer: what fits into a slot's memory, or what the owner allows if that is less.
+pub fn po2_max(memory_bytes: u64, allowed: Option<Po2>) -> Option<Po2> {
+    let fits = Po2::largest_for(memory_bytes)?;
+    Some(allowed.map_or(fits, |allowed| allowed.min(fits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_memory_and_cores() {
+        assert!(memory_bytes() > 100 << 20);
+        assert!(cores() >= 1);
+        assert!(memory_per_slot_bytes(2) <= memory_bytes() / 4);
+    }
+
+    #[test]
+    fn the_owner_can_only_lower_the_size() {
+        let po2 = |n| Po2::try_from(n).unwrap();
+        assert_eq!(po2_max(1 << 30, Some(po2(14))), Some(po2(14)));
+        assert_eq!(po2_max(1 << 30, Some(po2(24))), Some(po2(16)));
+        assert_eq!(po2_max(1 << 20, None), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! RISC Zero as the rules' proof system.
+
+use manyhands_core::{Check, Checked, ProofSystem, Refusal};
+use manyhands_proto::BlobRef;
+use manyhands_zkvm::{Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_segment};
+
+/// RISC Zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Zkvm;
+
+impl ProofSystem for Zkvm {
+    type Claim = Claim;
+    type Segment = VerifiedSegment;
+    type Range = VerifiedRange;
+}
+
+/// Checks a receipt against what was asked for. Takes 15 to 28 ms for a segment (own measurement), so call it off the event loop.
+///
+/// # Errors
+/// A [`Refusal`] with the verifier's reason and blame.
+pub fn check(bytes: &[u8], blob: BlobRef, check: &Check<Zkvm>) -> Result<Checked<Zkvm>, Refusal> {
+    let result = match check {
+        Check::Segment { index, po2, nonce, claim } => {
+            let expected = Expected { claim, index: *index, po2: *po2, nonce: *nonce };
+            verify_segment(bytes, blob, &expected).map(Checked::Segment)
+        }
+        Check::Lift { segment } => verify_lift(bytes, blob, segment).map(Checked::Range),
+        Check::Join { left, right } => verify_join(bytes, blob, left, right).map(Checked::Range),
+    };
+    result.map_err(|rejection: Rejection| Refusal { blame: rejection.blame(), reason: rejection.to_string() })
+}

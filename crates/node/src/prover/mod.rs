@@ -1,0 +1,185 @@
+//! The prover node's daemon: the other side of steps III and IV.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_blob::ChunkStore;
+use manyhands_blob::transfer::{BlobServer, TransferLimits};
+use manyhands_core::Prover;
+use manyhands_net::{Identity, Net, peer_text};
+use manyhands_proto::Po2;
+use manyhands_proto::message::{Capabilities, Holder};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::worker::{self, Worker, WorkerOptions};
+use crate::{Config, StartError, machine};
+use shell::{Shell, Sources};
+use tasks::{Feedback, Tasks};
+
+mod shell;
+mod tasks;
+
+/// Finished tasks that wait for the loop; whoever has more waits.
+const QUEUE_MAX: usize = 256;
+
+/// Where a node listens if nobody says otherwise: any free port, as it dials out itself.
+const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
+
+/// How often a configured gateway that is not connected is dialled.
+const REDIAL: Duration = Duration::from_secs(3);
+
+/// A node that is up.
+#[derive(Debug, Clone)]
+pub struct NodeReady {
+    /// Its peer id as libp2p writes it.
+    pub peer_id: String,
+    /// Where it can be dialled, as multiaddresses with `/p2p`.
+    pub addresses: Vec<String>,
+    /// What it offers.
+    pub capabilities: Capabilities,
+}
+
+/// Runs a node until `shutdown`. `ready` is called once it is up.
+///
+/// # Errors
+/// [`StartError`] in words for its owner.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(NodeReady),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let gateways: Vec<String> = config.node.gateways.iter().map(|text| multiaddr(text)).collect::<Result<_, _>>()?;
+    let program = worker::locate(config.worker.as_deref())?;
+    let mut worker = Worker::spawn(&program, WorkerOptions::default())?;
+    let worker_identity = worker.identify().await?;
+    drop(worker);
+    let capabilities = capabilities(&config, &worker_identity)?;
+    let store = open_scratch(&data_dir, config.store_limit_bytes)?;
+    let identity = Identity::load_or_create(&data_dir.identity())?;
+    let net_config = crate::blobs::net_config(&config, "node", &LISTEN, &worker_identity);
+    let (net, events) = manyhands_net::start(identity, net_config).await?;
+
+    let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
+    for address in gateways {
+        tokio::spawn(keep_dialling(net.clone(), address, feedback.clone()));
+    }
+    let peer_id = peer_text(net.node_id());
+    let own = net.addresses().await;
+    let addresses = own.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
+    let options = WorkerOptions { memory_bytes: Some(capabilities.memory_bytes), threads: config.node.threads };
+    let shell = Shell {
+        core: Prover::new(capabilities.clone()),
+        tasks: Tasks { net: net.clone(), store: store.clone(), worker: program, options, idle: Arc::new(Mutex::new(Vec::new())), feedback },
+        blobs: BlobServer::new(store, TransferLimits::default()),
+        clock: Clock::start(),
+        running: Default::default(),
+        taken: VecDeque::new(),
+    };
+    ready(NodeReady { peer_id, addresses, capabilities });
+    shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
+    net.shutdown().await;
+    Ok(())
+}
+
+/// What this machine offers.
+fn capabilities(
+    config: &Config,
+    worker: &manyhands_proto::worker::Identity,
+) -> Result<Capabilities, StartError> {
+    let slots = config.node.slots;
+    let memory_bytes = config.node.memory_bytes.unwrap_or_else(|| machine::memory_per_slot_bytes(slots));
+    let largest = Po2::try_from(manyhands_zkvm::PO2_MAX).ok();
+    let allowed = config.node.po2_max.into_iter().chain(largest).min();
+    let too_little = || StartError::Memory {
+        memory_mb: memory_bytes / 1_000_000,
+        needed_mb: Po2::MIN.memory_bytes() / 1_000_000,
+    };
+    Ok(Capabilities {
+        zkvm: worker.zkvm.clone(),
+        po2_max: machine::po2_max(memory_bytes, allowed).ok_or_else(too_little)?,
+        memory_bytes,
+        slots,
+        cores: machine::cores(),
+        recursion: worker.recursion,
+        timings: Vec::new(),
+    })
+}
+
+/// A node's store holds nothing that outlives the node: leases are fenced, and a gateway leases again what it did not get.
+fn open_scratch(data_dir: &DataDir, limit_bytes: u64) -> Result<ChunkStore, StartError> {
+    let path: PathBuf = data_dir.scratch();
+    if let Err(source) = std::fs::remove_file(&path)
+        && source.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(StartError::DataDir { path, source });
+    }
+    Ok(ChunkStore::open(&path, limit_bytes)?)
+}
+
+/// Connects to a configured gateway, and again whenever that connection is gone.
+async fn keep_dialling(net: Net, address: String, feedback: mpsc::Sender<Feedback>) {
+    let mut known = None;
+    loop {
+        let connected = match known {
+            Some(node) => net.peers().await.iter().any(|peer| peer.node == node),
+            None => false,
+        };
+        if !connected {
+            match net.connect_to(&address).await {
+                Ok(node) => {
+                    known = Some(node);
+                    tracing::info!(gateway = %node.short(), address, "connected");
+                    let addresses = vec![without_peer(&address)];
+                    let told = feedback.send(Feedback::Gateway(Holder { node, addresses })).await;
+                    if told.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(address, %error, "the gateway cannot be reached"),
+            }
+        }
+        tokio::time::sleep(REDIAL).await;
+    }
+}
+
+fn without_peer(address: &str) -> String {
+    address.split("/p2p/").next().unwrap_or(address).to_owned()
+}
+
+/// Takes `HOST:PORT` for a multiaddress over TCP.
+fn multiaddr(text: &str) -> Result<String, StartError> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    let wrong = || StartError::GatewayAddress { address: text.to_owned() };
+    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+        let kind = if socket.is_ipv4() { "ip4" } else { "ip6" };
+        return Ok(format!("/{kind}/{}/tcp/{}", socket.ip(), socket.port()));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    if is_name { Ok(format!("/dns/{host}/tcp/{port}")) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_are_named_in_any_usual_way() {
+        let ok = |text: &str| multiaddr(text).unwrap();
+        assert_eq!(ok("/ip4/1.2.3.4/tcp/5"), "/ip4/1.2.3.4/tcp/5");
+        assert_eq!(ok("127.0.0.1:7170"), "/ip4/127.0.0.1/tcp/7170");
+        assert_eq!(ok("[::1]:7170"), "/ip6/::1/tcp/7170");
+        assert_eq!(ok("gateway.example:7170"), "/dns/gateway.example/tcp/7170");
+        for wrong in ["", "gateway", "a b:1", "host:70000", ":1"] {
+            assert!(matches!(multiaddr(wrong), Err(StartError::GatewayAddress { .. })), "{wrong}");
+        }
+    }
+}

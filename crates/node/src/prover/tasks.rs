@@ -1,0 +1,153 @@
+//! What a node does off its event loop: ask a gateway, fetch inputs, let the worker work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_core::prover::{Input, Tag};
+use manyhands_net::Net;
+use manyhands_proto::limits::SEGMENT_BYTES_MAX;
+use manyhands_proto::message::{Holder, Lease, Request};
+use manyhands_proto::worker::{Report, Task};
+use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
+use serde_bytes::ByteBuf;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::blobs::fetch_blob;
+use crate::worker::{Worker, WorkerError, WorkerOptions};
+
+/// What a task tells the event loop.
+#[derive(Debug)]
+pub(crate) enum Feedback {
+    /// For the state machine.
+    Core(Input),
+    /// A configured gateway is connected.
+    Gateway(Holder),
+}
+
+/// What tasks share.
+#[derive(Debug, Clone)]
+pub(crate) struct Tasks {
+    pub(crate) net: Net,
+    pub(crate) store: ChunkStore,
+    pub(crate) worker: PathBuf,
+    pub(crate) options: WorkerOptions,
+    /// Workers without a task, at most one for each slot.
+    pub(crate) idle: Arc<Mutex<Vec<Worker>>>,
+    pub(crate) feedback: mpsc::Sender<Feedback>,
+}
+
+/// Owner of a lease's inputs.
+pub(crate) fn inputs_of(lease: LeaseId) -> Owner {
+    // 32 digits of job and at most 20 of unit and attempt are always a name; job zero, which nobody has, stands for the impossible.
+    let unit = match lease.unit {
+        Unit::Prove(index) => format!("p{index:x}"),
+        Unit::Lift(index) => format!("l{index:x}"),
+        Unit::Join { start, end, .. } => format!("j{start:x}-{end:x}"),
+    };
+    Owner::new(format!("{} {unit}", lease.job)).unwrap_or_else(|_| Owner::from(JobId::default()))
+}
+
+/// Owner of receipts.
+pub(crate) fn receipts() -> Owner {
+    Owner::new("receipts").unwrap_or_else(|_| Owner::from(JobId::default()))
+}
+
+impl Tasks {
+    async fn tell(&self, input: Input) {
+        // The loop ends before its tasks only at shutdown, when nobody needs their word.
+        let _ = self.feedback.send(Feedback::Core(input)).await;
+    }
+
+    pub(crate) async fn on_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ChunkStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+    }
+
+    /// Asks a gateway; whatever happens, the state machine hears of it.
+    pub(crate) async fn ask(self, to: Holder, request: Request, tag: Tag) {
+        let response = match self.net.dial(&to).await {
+            Ok(()) => self.net.request(to.node, request).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &response {
+            tracing::debug!(gateway = %to.node.short(), error, "a question was not answered");
+        }
+        self.tell(Input::Answered { tag, response: response.ok() }).await;
+    }
+
+    /// Gets a lease's inputs into the store.
+    pub(crate) async fn fetch(self, lease: Box<Lease>) {
+        let mut result = Ok(());
+        for input in &lease.inputs {
+            let fetched = fetch_blob(&self.net, &self.store, &inputs_of(lease.id), *input, &lease.holders).await;
+            if let Err(error) = fetched {
+                result = Err(error.to_string());
+                break;
+            }
+        }
+        self.tell(Input::Fetched { lease: lease.id, result }).await;
+    }
+
+    /// Does a lease's work. Dropping the future kills the worker at once.
+    pub(crate) async fn work(self, lease: Box<Lease>) {
+        let id = lease.id;
+        let result = self.make(&lease).await;
+        self.let_go_inputs(id).await;
+        match &result {
+            Ok((receipt, elapsed_ms)) => {
+                tracing::info!(lease = %id, seconds = elapsed_ms / 1000, bytes = receipt.size_bytes, "made");
+            }
+            Err(error) => tracing::warn!(lease = %id, error, "the worker failed"),
+        }
+        self.tell(Input::Made { lease: id, result }).await;
+    }
+
+    /// Releases a lease's inputs.
+    pub(crate) async fn let_go_inputs(&self, lease: LeaseId) {
+        if let Err(error) = self.on_store(move |store| store.release_owner(&inputs_of(lease))).await {
+            tracing::warn!(%lease, %error, "a lease's inputs could not be released");
+        }
+    }
+
+    async fn make(&self, lease: &Lease) -> Result<(BlobRef, u64), String> {
+        let inputs = lease.inputs.clone();
+        let read = self.on_store(move |store| {
+            inputs.iter().map(|input| store.read_blob(input, SEGMENT_BYTES_MAX)).collect::<Result<Vec<_>, _>>()
+        });
+        let inputs = read.await.map_err(|error| error.to_string())?;
+        let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
+        let (receipt, elapsed_ms) = self.run(&task).await.map_err(|error| error.to_string())?;
+        let stored = self.on_store(move |store| store.put_blob(&receipts(), &receipt)).await;
+        stored.map(|blob| (blob, elapsed_ms)).map_err(|error| error.to_string())
+    }
+
+    /// Runs a task on an idle worker or a new one; a worker that lives on is kept for the next.
+    async fn run(&self, task: &Task) -> Result<(Vec<u8>, u64), WorkerError> {
+        let idle = self.idle.lock().await.pop();
+        let mut worker = match idle {
+            Some(worker) => worker,
+            None => Worker::spawn(&self.worker, self.options)?,
+        };
+        let result = worker.run(task).await;
+        if matches!(result, Ok(_) | Err(WorkerError::Failed(_))) {
+            self.idle.lock().await.push(worker);
+        }
+        match result? {
+            Report::Receipt { receipt, elapsed_ms } => Ok((receipt.into_vec(), elapsed_ms)),
+            _ => Err(WorkerError::Protocol { what: "an answer to another question".to_owned() }),
+        }
+    }
+}
+
+fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
+    let mut inputs = inputs.into_iter().map(ByteBuf::from);
+    Some(match lease.id.unit {
+        Unit::Prove(_) => Task::Prove { segment: inputs.next()?, nonce: lease.nonce },
+        Unit::Lift(_) => Task::Lift { receipt: inputs.next()? },
+        Unit::Join { .. } => Task::Join { left: inputs.next()?, right: inputs.next()? },
+    })
+}

@@ -1,0 +1,256 @@
+//! The worker process: found, started, spoken to in frames, killed when it is not wanted any more.
+//!
+//! A daemon never links the prover. A worker that crashes, is killed or runs out of memory costs one task.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use manyhands_proto::limits::WORKER_FRAME_BYTES_MAX;
+use manyhands_proto::worker::{Failure, Identity, Report, Task};
+use manyhands_proto::{decode, encode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+/// The worker program's name.
+pub const PROGRAM: &str = "manyhands-worker";
+
+/// Bytes of the worker's stderr that are kept to explain its death.
+const STDERR_BYTES_MAX: u64 = 4 << 10;
+
+/// What a worker may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WorkerOptions {
+    /// Memory limit in bytes; absent means none.
+    pub memory_bytes: Option<u64>,
+    /// Threads; absent means every core.
+    pub threads: Option<u16>,
+}
+
+/// Why a worker is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// There is no such program.
+    #[error("the worker program {PROGRAM} was not found{}. Build it with `cargo xtask build`, or name it with --worker or MANYHANDS_WORKER", at.as_deref().map(|at| format!(" at {}", at.display())).unwrap_or_default())]
+    Missing {
+        /// Where it was said to be.
+        at: Option<PathBuf>,
+    },
+    /// It cannot be started.
+    #[error("cannot start the worker {}: {source}", path.display())]
+    Spawn {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended in the middle of a task.
+    #[error("the worker ended in the middle of a task ({how}){tail}")]
+    Died {
+        /// Its exit status, or the signal.
+        how: String,
+        /// What it wrote to stderr, if anything.
+        tail: String,
+    },
+    /// It broke the frame protocol.
+    #[error("the worker sent no valid frame: {what}. Is it of the same version as this program?")]
+    Protocol {
+        /// What was wrong.
+        what: String,
+    },
+    /// It refused or failed the task, and goes on living.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Finds the worker program: where the owner says, beside this program, or on the PATH.
+///
+/// # Errors
+/// [`WorkerError::Missing`].
+pub fn locate(stated: Option<&Path>) -> Result<PathBuf, WorkerError> {
+    if let Some(path) = stated {
+        let found = path.is_file().then(|| path.to_owned());
+        return found.ok_or_else(|| WorkerError::Missing { at: Some(path.to_owned()) });
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join(PROGRAM));
+    beside.into_iter().chain(on_path).find(|path| path.is_file()).ok_or(WorkerError::Missing { at: None })
+}
+
+/// A running worker. Dropping it kills it.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// [`WorkerError::Spawn`].
+    pub fn spawn(path: &Path, options: WorkerOptions) -> Result<Self, WorkerError> {
+        let mut command = Command::new(path);
+        if let Some(bytes) = options.memory_bytes {
+            command.arg("--memory-bytes").arg(bytes.to_string());
+        }
+        if let Some(threads) = options.threads {
+            command.arg("--threads").arg(threads.to_string());
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let broken = |source| WorkerError::Spawn { path: path.to_owned(), source };
+        let mut child = command.spawn().map_err(broken)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), stderr) = pipes else {
+            return Err(broken(std::io::Error::other("its pipes are missing")));
+        };
+        Ok(Self { child, stdin, stdout: BufReader::with_capacity(1 << 16, stdout), stderr })
+    }
+
+    /// The operating system's id of the process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Asks what the worker is.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if it does not say.
+    pub async fn identify(&mut self) -> Result<Identity, WorkerError> {
+        match self.run(&Task::Identify).await? {
+            Report::Identity(identity) => Ok(identity),
+            _ => Err(WorkerError::Protocol { what: "an answer to another question".to_owned() }),
+        }
+    }
+
+    /// Runs one task to its final report, passing over what comes before it.
+    ///
+    /// # Errors
+    /// As [`Worker::report`].
+    pub async fn run(&mut self, task: &Task) -> Result<Report, WorkerError> {
+        self.begin(task).await?;
+        loop {
+            let report = self.report().await?;
+            if report.is_final() {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Gives the worker a task. Its reports are read with [`Worker::report`] until a final one; to stop it, drop the worker.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if the worker is gone.
+    pub async fn begin(&mut self, task: &Task) -> Result<(), WorkerError> {
+        match self.send(task).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.died(error).await),
+        }
+    }
+
+    /// The next report of the task under way. A worker waits until its reports are read, so segments never pile up.
+    ///
+    /// # Errors
+    /// [`WorkerError::Failed`] if the task failed and the worker lives on; after any other the worker must be dropped.
+    pub async fn report(&mut self) -> Result<Report, WorkerError> {
+        match self.receive().await? {
+            Report::Failed(failure) => Err(WorkerError::Failed(failure)),
+            report => Ok(report),
+        }
+    }
+
+    async fn send(&mut self, task: &Task) -> std::io::Result<()> {
+        let bytes = encode(task);
+        let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+        self.stdin.write_all(&length.to_le_bytes()).await?;
+        self.stdin.write_all(&bytes).await?;
+        self.stdin.flush().await
+    }
+
+    async fn receive(&mut self) -> Result<Report, WorkerError> {
+        let length = match self.stdout.read_u32_le().await {
+            Ok(length) => length as usize,
+            Err(error) => return Err(self.died(error).await),
+        };
+        if length > WORKER_FRAME_BYTES_MAX {
+            return Err(WorkerError::Protocol { what: format!("a frame of {length} bytes") });
+        }
+        let mut bytes = Vec::new();
+        match (&mut self.stdout).take(length as u64).read_to_end(&mut bytes).await {
+            Ok(read) if read == length => {}
+            Ok(_) => return Err(self.died(std::io::ErrorKind::UnexpectedEof.into()).await),
+            Err(error) => return Err(self.died(error).await),
+        }
+        decode(&bytes, WORKER_FRAME_BYTES_MAX).map_err(|error| WorkerError::Protocol { what: error.to_string() })
+    }
+
+    /// Says how the worker died.
+    async fn died(&mut self, error: std::io::Error) -> WorkerError {
+        let status = tokio::time::timeout(Duration::from_secs(2), self.child.wait()).await;
+        let how = match status {
+            Ok(Ok(status)) => describe(status),
+            Ok(Err(_)) | Err(_) => error.to_string(),
+        };
+        let mut tail = Vec::new();
+        if let Some(stderr) = self.stderr.take() {
+            let read = async { stderr.take(STDERR_BYTES_MAX).read_to_end(&mut tail).await };
+            let _ = tokio::time::timeout(Duration::from_millis(200), read).await;
+        }
+        let text = String::from_utf8_lossy(&tail);
+        let tail = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
+        WorkerError::Died { how, tail }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.signal(), status.code()) {
+        (Some(9), _) => "killed, perhaps for want of memory".to_owned(),
+        (Some(6), _) => "aborted, perhaps at its memory limit".to_owned(),
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, Some(code)) => format!("exit status {code}"),
+        (None, None) => "unknown exit".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(dir: &Path, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = dir.join("worker.sh");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_dead_worker_is_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = script(dir.path(), "cat >/dev/null & echo out of luck >&2; exit 3");
+        let mut worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
+        let error = worker.identify().await.unwrap_err().to_string();
+        assert!(error.contains("exit status 3") && error.contains("out of luck"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_foreign_program_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = script(dir.path(), "echo 'hello, I am no worker'; sleep 5");
+        let mut worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
+        let error = worker.identify().await.unwrap_err();
+        assert!(matches!(error, WorkerError::Protocol { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_missing_worker_names_the_way_out() {
+        let error = locate(Some(Path::new("/nowhere/worker"))).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/worker") && error.contains("MANYHANDS_WORKER"), "{error}");
+    }
+}
