@@ -26,6 +26,8 @@ struct Gateway {
     configured: bool,
     heard: Time,
     ask_at: Time,
+    /// It refused this node until then; its notices change nothing about that.
+    refused_until: Time,
     failures: u32,
     greeted: bool,
 }
@@ -44,13 +46,24 @@ impl Gateways {
         self.known.retain(|_, gateway| gateway.configured || now.since(gateway.heard) < FORGET_MS);
         let is_full = self.known.len() >= GATEWAYS_MAX;
         if let Some(gateway) = self.known.get_mut(&holder.node) {
-            gateway.holder = holder;
+            // A gateway that does not know yet where it listens must not take its configured address away.
+            if !holder.addresses.is_empty() {
+                gateway.holder = holder;
+            }
             gateway.configured |= configured;
             gateway.heard = now;
-            gateway.ask_at = now;
-        } else if !is_full {
+            gateway.ask_at = now.max(gateway.refused_until);
+        } else if configured || !is_full {
             let node = holder.node;
-            let gateway = Gateway { holder, configured, heard: now, ask_at: now, failures: 0, greeted: false };
+            let gateway = Gateway {
+                holder,
+                configured,
+                heard: now,
+                ask_at: now,
+                refused_until: now,
+                failures: 0,
+                greeted: false,
+            };
             self.known.insert(node, gateway);
         }
     }
@@ -86,7 +99,15 @@ impl Gateways {
         }
     }
 
-    /// The gateway could not be reached: ask again after a pause that doubles.
+    /// The gateway wants nothing of this node for `retry_ms`, whatever it announces.
+    pub(crate) fn refused(&mut self, now: Time, node: &NodeId, retry_ms: u64) {
+        self.answered(now, node, retry_ms);
+        if let Some(gateway) = self.known.get_mut(node) {
+            gateway.refused_until = now.after(retry_ms);
+        }
+    }
+
+    /// The gateway could not be reached, or nothing came of its lease: ask again after a pause that doubles.
     pub(crate) fn failed(&mut self, now: Time, node: &NodeId) {
         if let Some(gateway) = self.known.get_mut(node) {
             let pause = PAUSE_MS.saturating_mul(1 << gateway.failures.min(16)).min(PAUSE_MS_MAX);

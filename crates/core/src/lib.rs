@@ -6,13 +6,16 @@
 //! have the same five verbs: `handle(now, input)`, `handle_timeout(now)`, `poll_command`, `poll_event` (the requester) and
 //! `poll_timeout`, which names the reason of each wake-up.
 
+pub mod audit;
 pub mod gateways;
+mod holding;
 pub mod job;
 pub mod peers;
 pub mod policy;
 pub mod proof;
 pub mod prover;
 pub mod requester;
+mod text;
 pub mod time;
 pub mod view;
 

@@ -21,6 +21,8 @@ pub struct Peer {
     pub valid: u32,
     /// Times it sent what no honest node sends.
     pub offences: u32,
+    /// Leases in a row that it gave back because its worker failed or it could not fetch.
+    pub stumbles: u32,
     /// Gets no lease before this time.
     pub blocked_until: Option<Time>,
     /// Why it was blocked last.
@@ -36,6 +38,7 @@ impl Peer {
             connected: true,
             valid: 0,
             offences: 0,
+            stumbles: 0,
             blocked_until: None,
             blocked_for: None,
             observed_ms: BTreeMap::new(),
@@ -56,18 +59,29 @@ impl Peer {
             UnitKind::Prove => ms.saturating_mul(po2.cycles()) / from.cycles(),
             UnitKind::Lift | UnitKind::Join => ms,
         };
-        let seen = self.observed_ms.iter().find(|((seen, _), _)| *seen == kind).map(|((_, from), ms)| scale(*from, *ms));
+        let seen =
+            self.observed_ms.iter().find(|((seen, _), _)| *seen == kind).map(|((_, from), ms)| scale(*from, *ms));
         let stated = || {
             let timings = self.capabilities.iter().flat_map(|capabilities| &capabilities.timings);
             timings.filter(|timing| timing.kind == kind).map(|timing| scale(timing.po2, timing.elapsed_ms)).min()
         };
-        seen.or_else(stated).unwrap_or_else(|| policy.default_ms(kind, po2))
+        let usual = policy.default_ms(kind, po2);
+        let believed_max = usual.saturating_mul(policy.stated_percent_max) / 100;
+        seen.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or(usual)
+    }
+
+    /// Blocks the node, unless it is blocked for longer already.
+    fn block(&mut self, until: Time, reason: &str) {
+        if self.blocked_until.is_none_or(|old| old < until) {
+            self.blocked_until = Some(until);
+            self.blocked_for = Some(reason.to_owned());
+        }
     }
 
     /// Takes a measured time into the prediction: the mean of the old prediction and the new time.
     fn observe(&mut self, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
         let entry = self.observed_ms.entry((kind, po2)).or_insert(elapsed_ms);
-        *entry = (*entry + elapsed_ms) / 2;
+        *entry = entry.midpoint(elapsed_ms);
     }
 }
 
@@ -115,7 +129,17 @@ impl PeerBook {
     pub fn credit(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = peer.valid.saturating_add(1);
+            peer.stumbles = 0;
             peer.observe(kind, po2, elapsed_ms);
+        }
+    }
+
+    /// Gives a node that could not do a lease a rest, longer with each in a row.
+    pub fn stumble(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            let doubled = policy.rest_ms.saturating_mul(1 << peer.stumbles.min(20));
+            peer.stumbles = peer.stumbles.saturating_add(1);
+            peer.block(now.after(doubled.min(policy.pause_ms)), reason);
         }
     }
 
@@ -126,20 +150,15 @@ impl PeerBook {
         let until = now.after(doubled.min(policy.block_ms_max));
         peer.offences = peer.offences.saturating_add(1);
         peer.valid = 0;
-        peer.blocked_until = Some(until);
-        peer.blocked_for = Some(reason.to_owned());
-        Some(until)
+        peer.block(until, reason);
+        peer.blocked_until
     }
 
     /// Gives a node that let a lease lapse a rest.
     pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = 0;
-            let until = now.after(policy.pause_ms);
-            if peer.blocked_until.is_none_or(|old| old < until) {
-                peer.blocked_until = Some(until);
-                peer.blocked_for = Some(reason.to_owned());
-            }
+            peer.block(now.after(policy.pause_ms), reason);
         }
     }
 

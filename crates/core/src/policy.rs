@@ -30,6 +30,15 @@ pub struct Policy {
     pub block_ms_max: u64,
     /// Pause for a node that let a lease go silent or pass its deadline while connected: it may only be overloaded.
     pub pause_ms: u64,
+    /// First rest of a node whose worker failed or that could not fetch; doubles with each such lease in a row, up to `pause_ms`. Without
+    /// it a node that fails at once would take every unit again and again, and end jobs that others can do.
+    pub rest_ms: u64,
+    /// A node's own word on its speed counts up to this many percent of the paper's laptop's time. A board computer is some ten times
+    /// slower; a stated year would only make a lease that never ends.
+    pub stated_percent_max: u64,
+    /// How often one lease's receipt is fetched in vain before the node is told to drop it: with the node's pauses that is about three
+    /// minutes, and a fetch that always breaks off must not be repeated for ever.
+    pub fetches_max: u32,
     /// Worker failures of one unit, by different nodes, after which the unit itself is held to be impossible and its job fails.
     pub unit_failures_max: usize,
     /// How often an open job with leasable units is announced again: nodes join at any time.
@@ -56,6 +65,9 @@ impl Default for Policy {
             block_ms: 10 * 60_000,
             block_ms_max: 24 * 3_600_000,
             pause_ms: 60_000,
+            rest_ms: 5_000,
+            stated_percent_max: 2_000,
+            fetches_max: 10,
             unit_failures_max: 3,
             announce_ms: 10_000,
             copies_max: 1,

@@ -7,6 +7,8 @@ use manyhands_proto::{BlobRef, LeaseId, NodeId};
 
 use crate::Time;
 use crate::gateways::Gateways;
+use crate::job::step3_dispatch::is_able;
+use crate::text::clip;
 use crate::time::Earliest;
 
 /// A question that a node asked. Given out by the machine, never reused.
@@ -112,6 +114,10 @@ const RETRY_MS_MIN: u64 = 200;
 /// A gateway is asked again after an hour at the latest, whatever it says: its reasons may be gone.
 const RETRY_MS_MAX: u64 = 3_600_000;
 
+/// Questions under way at once. A node with 64 slots and as many receipts to hand over needs some 200; beyond that somebody does
+/// not answer, and the oldest counts as lost.
+const QUESTIONS_MAX: usize = 1_024;
+
 #[derive(Debug)]
 struct Slot {
     gateway: NodeId,
@@ -181,9 +187,10 @@ impl Prover {
         self.slots.iter().map(|(lease, slot)| (*lease, slot.stage))
     }
 
-    /// Whether all is handed over and given back, so that a leaving node can go.
+    /// Whether all is handed over and given back, so that a leaving node can go. A bid that a gateway still holds is no reason to stay.
     pub fn is_idle(&self) -> bool {
-        self.slots.is_empty() && self.offers.is_empty() && self.questions.is_empty()
+        let is_telling = self.questions.values().any(|question| matches!(question, Question::Done(_) | Question::Fail));
+        self.slots.is_empty() && self.offers.is_empty() && !is_telling
     }
 
     /// Takes one input.
@@ -191,20 +198,18 @@ impl Prover {
         match input {
             Input::Gateway { holder, configured } => self.gateways.learn(now, holder, configured),
             Input::Answered { tag, response } => self.answered(now, tag, response),
-            Input::Fetched { lease, result } => self.fetched(lease, result),
+            Input::Fetched { lease, result } => self.fetched(now, lease, result),
             Input::Made { lease, result } => self.made(now, lease, result),
             Input::Cancelled { from, lease } => self.cancelled(from, lease),
             Input::Leave => self.leave(),
         }
-        self.ask_for_work(now);
-        self.hand_over(now);
+        self.turn(now);
     }
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.beat(now);
-        self.ask_for_work(now);
-        self.hand_over(now);
+        self.turn(now);
     }
 
     /// The next command, if any.
@@ -227,6 +232,16 @@ impl Prover {
             self.gateways.wake(&mut earliest);
         }
         earliest.get()
+    }
+
+    /// Receipts go first: a bid that came before the receipt would look as if the lease had been lost.
+    fn turn(&mut self, now: Time) {
+        self.hand_over(now);
+        self.ask_for_work(now);
+        while self.questions.len() > QUESTIONS_MAX {
+            let oldest = self.questions.keys().next().copied();
+            oldest.into_iter().for_each(|tag| self.answered(now, tag, None));
+        }
     }
 
     fn may_bid(&self) -> bool {
@@ -284,8 +299,11 @@ impl Prover {
                 self.gateways.answered(now, &gateway, 0);
                 self.take(now, gateway, lease);
             }
-            Response::Wait { retry_ms } | Response::Refused { retry_ms, .. } => {
+            Response::Wait { retry_ms } => {
                 self.gateways.answered(now, &gateway, retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX));
+            }
+            Response::Refused { retry_ms, .. } => {
+                self.gateways.refused(now, &gateway, retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX));
             }
             // No answer to a bid: a gateway that talks nonsense is treated like one that is not there.
             Response::Ok | Response::Stale => self.gateways.failed(now, &gateway),
@@ -294,8 +312,9 @@ impl Prover {
 
     fn take(&mut self, now: Time, gateway: NodeId, lease: Box<Lease>) {
         let id = lease.id;
-        if self.is_leaving || self.slots.contains_key(&id) {
-            return self.ask(gateway, Request::Fail { lease: id, reason: FailReason::Leaving }, Question::Fail);
+        if let Some(reason) = self.objection(&lease) {
+            self.gateways.failed(now, &gateway);
+            return self.ask(gateway, Request::Fail { lease: id, reason }, Question::Fail);
         }
         // A gateway's word is bounded: nobody needs a heartbeat more often than each second, or less often than each minute.
         let beat_ms = lease.heartbeat_ms.clamp(1_000, 60_000);
@@ -305,16 +324,37 @@ impl Prover {
         self.commands.push_back(Command::Fetch { lease });
     }
 
-    fn fetched(&mut self, lease: LeaseId, result: Result<(), String>) {
-        match (self.slots.get_mut(&lease), result) {
+    /// Why a lease is not taken, if it is not.
+    fn objection(&self, lease: &Lease) -> Option<FailReason> {
+        if !is_able(&self.capabilities, lease.id.unit.kind(), lease.po2) {
+            return Some(FailReason::Worker(format!(
+                "this node does not offer to {} at po2 {}",
+                lease.id.unit.kind(),
+                lease.po2
+            )));
+        }
+        let is_known = self.slots.contains_key(&lease.id) || self.offers.contains_key(&lease.id);
+        (self.is_leaving || is_known).then_some(FailReason::Leaving)
+    }
+
+    fn fetched(&mut self, now: Time, lease: LeaseId, result: Result<(), String>) {
+        match (self.slots.get_mut(&lease).filter(|slot| slot.stage == Stage::Fetch), result) {
             (Some(slot), Ok(())) => {
                 slot.stage = Stage::Work;
                 let lease = slot.lease.clone();
                 self.commands.push_back(Command::Work { lease });
             }
-            (Some(_), Err(why)) => self.give_back(lease, FailReason::Fetch(clip(why))),
+            (Some(_), Err(why)) => self.stumble(now, lease, FailReason::Fetch(clip(&why))),
             (None, _) => {}
         }
+    }
+
+    /// Gives a lease back that came to nothing, and leaves its gateway alone for a moment.
+    fn stumble(&mut self, now: Time, lease: LeaseId, reason: FailReason) {
+        if let Some(slot) = self.slots.get(&lease) {
+            self.gateways.failed(now, &slot.gateway);
+        }
+        self.give_back(lease, reason);
     }
 
     fn made(&mut self, now: Time, lease: LeaseId, result: Result<(BlobRef, u64), String>) {
@@ -331,7 +371,7 @@ impl Prover {
                     oldest.into_iter().for_each(|lease| self.discard(lease, false));
                 }
             }
-            Err(why) => self.give_back(lease, FailReason::Worker(clip(why))),
+            Err(why) => self.stumble(now, lease, FailReason::Worker(clip(&why))),
         }
     }
 
@@ -394,8 +434,12 @@ impl Prover {
     }
 
     fn hand_over(&mut self, now: Time) {
-        let old: Vec<LeaseId> =
-            self.offers.iter().filter(|(_, offer)| now.since(offer.since) >= OFFER_KEPT_MS).map(|(id, _)| *id).collect();
+        let old: Vec<LeaseId> = self
+            .offers
+            .iter()
+            .filter(|(_, offer)| now.since(offer.since) >= OFFER_KEPT_MS)
+            .map(|(id, _)| *id)
+            .collect();
         old.into_iter().for_each(|lease| self.discard(lease, false));
         let due: Vec<LeaseId> = self
             .offers
@@ -410,8 +454,4 @@ impl Prover {
             self.ask(gateway, Request::Done { lease, receipt, elapsed_ms }, Question::Done(lease));
         }
     }
-}
-
-fn clip(text: String) -> String {
-    text.chars().take(manyhands_proto::limits::TEXT_CHARS_MAX / 4).collect()
 }

@@ -1,246 +1,23 @@
 //! The gateway's side: many jobs, one book of peers, one set of held bids.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
-use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, Lease, Response, Stage};
-use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2, Unit};
+use manyhands_proto::message::{Bid, Holder, Lease, Response};
+use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
-use crate::job::{Check, ExecutionInfo, Job, JobSpec, Parts, Receipted, Restored, SegmentInfo};
+use crate::holding::Holding;
+use crate::job::Job;
+use crate::job::ready::Class;
+use crate::job::step3_dispatch::{Candidates, is_able};
 use crate::peers::PeerBook;
+use crate::text::clip;
 use crate::time::Earliest;
-use crate::{Checked, Policy, ProofSystem, Refusal, Time};
+use crate::{Policy, ProofSystem, Time};
 
-/// A question of a peer that waits for its answer. Given out by the caller, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
+mod interface;
 
-/// What can happen to a gateway.
-#[derive(Debug, Clone)]
-pub enum Input<P: ProofSystem> {
-    /// A job was asked for, and is on disk.
-    Submit {
-        /// Its id.
-        job: JobId,
-        /// What is wanted.
-        spec: JobSpec,
-        /// Results kept from before a restart.
-        restored: Restored,
-    },
-    /// Step I: a segment was cut.
-    Segmented {
-        /// The job.
-        job: JobId,
-        /// The segment.
-        segment: SegmentInfo<P>,
-    },
-    /// Step II: a segment's blob is stored.
-    Stored {
-        /// The job.
-        job: JobId,
-        /// The segment's index.
-        index: u32,
-        /// Its blob.
-        blob: BlobRef,
-    },
-    /// Step I: the guest ended, or failed with a sentence for the requester.
-    Executed {
-        /// The job.
-        job: JobId,
-        /// Its figures.
-        result: Result<ExecutionInfo, String>,
-    },
-    /// The requester wants the job no more.
-    Abort {
-        /// The job.
-        job: JobId,
-    },
-    /// A node introduces itself.
-    Hello {
-        /// The node.
-        node: NodeId,
-        /// What it can do.
-        capabilities: Capabilities,
-        /// Answer here.
-        ask: AskId,
-    },
-    /// A node offers to work.
-    Bid {
-        /// The node.
-        node: NodeId,
-        /// Its offer.
-        bid: Bid,
-        /// Answer here.
-        ask: AskId,
-    },
-    /// A node confirms a lease.
-    Heartbeat {
-        /// The node.
-        node: NodeId,
-        /// The lease.
-        lease: LeaseId,
-        /// How far it is.
-        stage: Stage,
-        /// Answer here.
-        ask: AskId,
-    },
-    /// A node says that a lease is done.
-    Done {
-        /// The node.
-        node: NodeId,
-        /// The lease.
-        lease: LeaseId,
-        /// The receipt, in the node's store.
-        receipt: BlobRef,
-        /// Milliseconds of proving, as the node says.
-        elapsed_ms: u64,
-        /// Answer here.
-        ask: AskId,
-    },
-    /// A node gives a lease back.
-    Fail {
-        /// The node.
-        node: NodeId,
-        /// The lease.
-        lease: LeaseId,
-        /// Why.
-        reason: FailReason,
-        /// Answer here.
-        ask: AskId,
-    },
-    /// A node's connection is gone.
-    Gone {
-        /// The node.
-        node: NodeId,
-    },
-    /// A peer sent what is no message of the protocol.
-    Misbehaved {
-        /// The peer.
-        node: NodeId,
-        /// What it did.
-        reason: String,
-    },
-    /// Step IV: a claimed result was fetched, checked and stored; or refused.
-    Checked {
-        /// Who made it.
-        node: NodeId,
-        /// Under which lease.
-        lease: LeaseId,
-        /// The verifier's word.
-        result: Result<Checked<P>, Refusal>,
-    },
-    /// Step VI: the receipt was put together, verified and stored; or not.
-    Assembled {
-        /// The job.
-        job: JobId,
-        /// The verifier's word.
-        result: Result<(), String>,
-    },
-}
-
-/// What a gateway must do.
-#[derive(Debug, Clone)]
-pub enum Command<P: ProofSystem> {
-    /// Step I: run the job's guest and feed back its segments.
-    Execute {
-        /// The job.
-        job: JobId,
-    },
-    /// Step III: tell the network that the job has units to lease.
-    Announce {
-        /// The job.
-        job: JobId,
-        /// Segment size.
-        po2: Po2,
-        /// Whether lifts and joins are needed.
-        recursion: bool,
-    },
-    /// Answer a peer.
-    Answer {
-        /// The question.
-        ask: AskId,
-        /// The answer.
-        response: Response,
-    },
-    /// Leave a peer without an answer: it will ask again.
-    Drop {
-        /// The question.
-        ask: AskId,
-    },
-    /// Tell a node that a lease's result is needed no more.
-    Cancel {
-        /// The node.
-        node: NodeId,
-        /// The lease.
-        lease: LeaseId,
-    },
-    /// Step IV: fetch a claimed result, check it, store it, and say what came of it.
-    Collect {
-        /// Who has it; nobody if it is in our own store already.
-        node: Option<NodeId>,
-        /// The lease.
-        lease: LeaseId,
-        /// The receipt.
-        receipt: BlobRef,
-        /// What it has to be equal to.
-        check: Check<P>,
-    },
-    /// Step V: put the receipt together and verify it.
-    Assemble {
-        /// The job.
-        job: JobId,
-        /// What of.
-        parts: Parts<P>,
-    },
-}
-
-/// What a person or a journal may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A unit was leased.
-    Leased {
-        /// The lease.
-        lease: LeaseId,
-        /// To whom.
-        node: NodeId,
-        /// Predicted milliseconds.
-        predicted_ms: u64,
-    },
-    /// A node gave a lease back.
-    GivenBack {
-        /// The lease.
-        lease: LeaseId,
-        /// The node.
-        node: NodeId,
-        /// Why.
-        reason: String,
-    },
-    /// A result is verified.
-    Verified {
-        /// What and whose.
-        result: Receipted,
-    },
-    /// A lease came to nothing.
-    Refused {
-        /// The lease.
-        lease: LeaseId,
-        /// The node.
-        node: NodeId,
-        /// Why, and whose fault it is.
-        refusal: Refusal,
-    },
-    /// A job's receipt is there.
-    JobDone {
-        /// The job.
-        job: JobId,
-    },
-    /// A job ended without a receipt.
-    JobFailed {
-        /// The job.
-        job: JobId,
-        /// Why.
-        reason: String,
-    },
-}
+pub use interface::{AskId, Command, Event, Input};
 
 /// Commands and events on their way out.
 #[derive(Debug)]
@@ -256,29 +33,6 @@ impl<P: ProofSystem> Outbox<P> {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.events.push_back(event);
-    }
-}
-
-/// Which running leases each node holds.
-#[derive(Debug, Default)]
-pub(crate) struct Holding(BTreeMap<NodeId, BTreeSet<LeaseId>>);
-
-impl Holding {
-    pub(crate) fn begin(&mut self, node: NodeId, lease: LeaseId) {
-        self.0.entry(node).or_default().insert(lease);
-    }
-
-    pub(crate) fn end(&mut self, node: NodeId, lease: LeaseId) {
-        if let Some(leases) = self.0.get_mut(&node) {
-            leases.remove(&lease);
-            if leases.is_empty() {
-                self.0.remove(&node);
-            }
-        }
-    }
-
-    fn of(&self, node: &NodeId) -> Vec<LeaseId> {
-        self.0.get(node).into_iter().flatten().copied().collect()
     }
 }
 
@@ -300,6 +54,11 @@ impl<P: ProofSystem> Context<'_, P> {
         self.answer(ask, Response::Stale);
     }
 
+    /// Whether a node works on fewer leases than it has slots.
+    pub(crate) fn has_free_slot(&self, node: &NodeId) -> bool {
+        has_free_slot(self.peers, self.holding, node)
+    }
+
     fn answer(&mut self, ask: Option<AskId>, response: Response) {
         if let Some(ask) = ask {
             self.out.command(Command::Answer { ask, response });
@@ -319,10 +78,10 @@ pub struct Requester<P: ProofSystem> {
     policy: Policy,
     me: Holder,
     zkvm: String,
-    jobs: BTreeMap<JobId, Job<P>>,
+    pub(crate) jobs: BTreeMap<JobId, Job<P>>,
     peers: PeerBook,
     bids: BTreeMap<NodeId, HeldBid>,
-    holding: Holding,
+    pub(crate) holding: Holding,
     out: Outbox<P>,
 }
 
@@ -395,8 +154,10 @@ impl<P: ProofSystem> Requester<P> {
     pub fn handle(&mut self, now: Time, input: Input<P>) {
         match input {
             Input::Submit { job, spec, restored } => {
-                self.jobs.entry(job).or_insert_with(|| Job::new(now, job, spec, restored));
-                with_job!(self, now, job, |_j, cx| Job::start(job, cx));
+                if let Entry::Vacant(vacant) = self.jobs.entry(job) {
+                    vacant.insert(Job::new(now, job, spec, restored));
+                    with_job!(self, now, job, |_j, cx| Job::start(job, cx));
+                }
             }
             Input::Segmented { job, segment } => {
                 with_job!(self, now, job, |j, _cx| j.segmented(segment));
@@ -409,6 +170,9 @@ impl<P: ProofSystem> Requester<P> {
             }
             Input::Abort { job } => {
                 with_job!(self, now, job, |j, cx| j.fail("stopped by the requester".to_owned(), cx));
+            }
+            Input::Broken { job, reason } => {
+                with_job!(self, now, job, |j, cx| j.fail(reason, cx));
             }
             Input::Checked { node, lease, result } => {
                 with_job!(self, now, lease.job, |j, cx| j.checked(node, lease, result, cx));
@@ -432,9 +196,9 @@ impl<P: ProofSystem> Requester<P> {
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            with_job!(self, now, job, |j, cx| j.expire(cx));
+        let running: Vec<(NodeId, LeaseId)> = self.holding.iter().collect();
+        for (node, lease) in running {
+            with_job!(self, now, lease.job, |j, cx| j.expire(node, lease, cx));
         }
         let stale: Vec<NodeId> = self.bids.iter().filter(|(_, bid)| bid.until <= now).map(|(node, _)| *node).collect();
         stale.into_iter().for_each(|node| self.release_bid(&node));
@@ -454,7 +218,12 @@ impl<P: ProofSystem> Requester<P> {
     /// When [`Self::handle_timeout`] is to be called next, and why.
     pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
         let mut earliest = Earliest::default();
-        self.jobs.values().filter(|job| job.is_open()).for_each(|job| job.wake(self.policy.silence_ms, &mut earliest));
+        for (_, lease) in self.holding.iter() {
+            if let Some(job) = self.jobs.get(&lease.job) {
+                job.wake_for(lease, self.policy.silence_ms, &mut earliest);
+            }
+        }
+        self.jobs.values().for_each(|job| job.wake(&mut earliest));
         self.bids.values().for_each(|bid| earliest.add(bid.until, "a held bid"));
         earliest.get()
     }
@@ -474,8 +243,8 @@ impl<P: ProofSystem> Requester<P> {
             }
             Input::Done { node, lease, receipt, elapsed_ms, ask } => {
                 self.peers.heard(now, node, &self.policy);
-                let known = with_job!(self, now, lease.job, |j, cx| j
-                    .claimed(node, lease, receipt, elapsed_ms, ask, cx));
+                let known =
+                    with_job!(self, now, lease.job, |j, cx| j.claimed(node, lease, receipt, elapsed_ms, ask, cx));
                 if known.is_none() {
                     self.answer(ask, Response::Stale);
                 }
@@ -498,10 +267,10 @@ impl<P: ProofSystem> Requester<P> {
         let blocked = self.peers.get(&node).filter(|peer| peer.is_blocked(now));
         if let Some(until) = blocked.and_then(|peer| peer.blocked_until) {
             let why = blocked.and_then(|peer| peer.blocked_for.clone()).unwrap_or_default();
-            return self.answer(ask, Response::Refused { reason: clip(why), retry_ms: until.since(now) });
+            return self.answer(ask, Response::Refused { reason: clip(&why), retry_ms: until.since(now) });
         }
         if zkvm != self.zkvm {
-            let reason = clip(format!("this gateway's jobs need {}, and this node has {zkvm}", self.zkvm));
+            let reason = clip(&format!("this gateway's jobs need {}, and this node has {zkvm}", self.zkvm));
             return self.answer(ask, Response::Refused { reason, retry_ms: self.policy.block_ms });
         }
         let is_idle = !self.jobs.values().any(Job::is_open);
@@ -512,13 +281,27 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     /// A bid states how many slots are busy. Leases in our book beyond that number are not with the node: their answer was lost, or
-    /// the node restarted.
+    /// the node restarted. Those not heard of for longest are given up, but none that was just heard of: its result may be
+    /// overtaken by the bid that follows it.
     fn lose_surplus(&mut self, now: Time, node: NodeId, busy: usize) {
-        let leases = self.holding.of(&node);
+        let grace_ms = self.policy.heartbeat_ms.saturating_mul(2);
+        let heard = |lease: LeaseId| Some((self.jobs.get(&lease.job)?.running(lease)?.heard, lease));
+        let mut leases: Vec<(Time, LeaseId)> = self.holding.of(&node).into_iter().filter_map(heard).collect();
+        leases.sort_unstable();
         let surplus = leases.len().saturating_sub(busy);
-        for lease in leases.into_iter().rev().take(surplus) {
-            with_job!(self, now, lease.job, |j, cx| j.end_lease(node, lease, cx));
+        let lost = leases.into_iter().take(surplus).filter(|(heard, _)| now.since(*heard) >= grace_ms);
+        for (_, lease) in lost {
+            self.lose(now, node, lease, "it does not know of the lease");
         }
+    }
+
+    /// Takes back a lease that its node does not work on, through nobody's fault.
+    fn lose(&mut self, now: Time, node: NodeId, lease: LeaseId, reason: &str) {
+        with_job!(self, now, lease.job, |j, cx| {
+            if j.end_lease(node, lease, cx) {
+                cx.out.event(Event::GivenBack { lease, node, reason: reason.to_owned() });
+            }
+        });
     }
 
     fn release_bid(&mut self, node: &NodeId) {
@@ -533,12 +316,7 @@ impl<P: ProofSystem> Requester<P> {
             self.out.command(Command::Drop { ask: bid.ask });
         }
         for lease in self.holding.of(&node) {
-            with_job!(self, now, lease.job, |j, cx| {
-                if j.end_lease(node, lease, cx) {
-                    let reason = "its connection broke".to_owned();
-                    cx.out.event(Event::GivenBack { lease, node, reason });
-                }
-            });
+            self.lose(now, node, lease, "its connection broke");
         }
     }
 
@@ -561,33 +339,43 @@ impl<P: ProofSystem> Requester<P> {
             self.jobs.values().filter(|job| !job.ready.is_empty()).map(|job| (job.submitted, job.id)).collect();
         order.sort_unstable();
         for (_, job) in order {
-            let ready: Vec<Unit> = self.jobs.get(&job).map(|job| job.ready.iter().copied().collect()).unwrap_or_default();
-            for unit in ready {
-                if self.bids.is_empty() {
-                    return;
-                }
-                self.match_unit(now, job, unit);
+            let classes: Vec<Class> = self.jobs.get(&job).map(|job| job.ready.classes().collect()).unwrap_or_default();
+            classes.into_iter().for_each(|class| self.match_class(now, job, class));
+        }
+    }
+
+    /// Leases the ready units of one class to the held bids that suit them best.
+    fn match_class(&mut self, now: Time, job: JobId, class: Class) {
+        let mut candidates = self.candidates(now, class);
+        let mut last: Option<Unit> = None;
+        while !candidates.is_empty() {
+            last = self.jobs.get(&job).and_then(|job| job.ready.after(class, last));
+            let Some(unit) = last else { return };
+            let me = &self.me;
+            let granted: Option<Option<(NodeId, Lease)>> = with_job!(self, now, job, |j, cx| {
+                let node = j.choose(unit, &candidates);
+                node.and_then(|node| Some((node, j.grant(unit, node, me, cx)?)))
+            });
+            if let Some((node, lease)) = granted.flatten()
+                && let Some(bid) = self.bids.remove(&node)
+            {
+                candidates.remove(node);
+                self.answer(bid.ask, Response::Lease(Box::new(lease)));
             }
         }
     }
 
-    /// Leases one unit to the held bid that suits it best.
-    fn match_unit(&mut self, now: Time, job: JobId, unit: Unit) {
-        let nodes: Vec<NodeId> = self.bids.keys().copied().collect();
-        let me = &self.me;
-        let granted: Option<Option<(NodeId, Lease)>> = with_job!(self, now, job, |j, cx| {
-            let fits = nodes.iter().filter_map(|node| {
-                let offered = cx.peers.get(node)?.capabilities.clone()?;
-                Some((j.fit(unit, *node, &offered, cx)?, *node))
-            });
-            let best = fits.min().map(|(_, node)| node);
-            best.and_then(|node| Some((node, j.grant(unit, node, me, cx)?)))
-        });
-        if let Some((node, lease)) = granted.flatten()
-            && let Some(bid) = self.bids.remove(&node)
-        {
-            self.answer(bid.ask, Response::Lease(Box::new(lease)));
+    /// The held bids that units of a class can be leased to now.
+    fn candidates(&self, now: Time, (kind, po2): Class) -> Candidates {
+        let mut candidates = Candidates::default();
+        for node in self.bids.keys() {
+            let Some(peer) = self.peers.get(node).filter(|peer| !peer.is_blocked(now)) else { continue };
+            let offer = peer.capabilities.as_ref().filter(|offer| offer.zkvm == self.zkvm && is_able(offer, kind, po2));
+            if offer.is_some() && has_free_slot(&self.peers, &self.holding, node) {
+                candidates.insert(*node, peer.predict_ms(&self.policy, kind, po2));
+            }
         }
+        candidates
     }
 
     fn answer(&mut self, ask: AskId, response: Response) {
@@ -595,10 +383,8 @@ impl<P: ProofSystem> Requester<P> {
     }
 }
 
-fn clip(mut text: String) -> String {
-    let limit = manyhands_proto::limits::TEXT_CHARS_MAX;
-    while text.len() > limit {
-        text.pop();
-    }
-    text
+/// Whether a node works on fewer leases than it has slots; one that never stated them has one.
+fn has_free_slot(peers: &PeerBook, holding: &Holding, node: &NodeId) -> bool {
+    let capabilities = peers.get(node).and_then(|peer| peer.capabilities.as_ref());
+    holding.count(node) < capabilities.map_or(1, |offer| usize::from(offer.slots))
 }

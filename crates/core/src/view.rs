@@ -112,7 +112,9 @@ pub enum Inadmissible {
         offers: String,
     },
     /// No node that is there has the recursion programs.
-    #[error("no node can lift and join ({offers}): ask for a composite receipt, or add a node whose worker has the recursion programs")]
+    #[error(
+        "no node can lift and join ({offers}): ask for a composite receipt, or add a node whose worker has the recursion programs"
+    )]
     NoRecursion {
         /// Which nodes offer what.
         offers: String,
@@ -220,7 +222,7 @@ impl<P: ProofSystem> Requester<P> {
         if !job.is_open() || job.ready.is_empty() || job.leases().next().is_some() {
             return None;
         }
-        let kinds = job.ready.iter().map(|unit| unit.kind()).collect::<std::collections::BTreeSet<_>>();
+        let kinds = job.ready.classes().map(|(kind, _)| kind).collect::<std::collections::BTreeSet<_>>();
         if self.offers().next().is_none() {
             return Some("no node is connected; the job starts with the first one".to_owned());
         }

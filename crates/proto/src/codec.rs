@@ -1,8 +1,10 @@
 //! How messages become bytes: postcard, whole-frame, bounded.
 //!
-//! A message is decoded only after its whole frame is in memory, and postcard never allocates more than the bytes that are
-//! left, so a peer's length field can cost at most the frame's own size. Trailing bytes are refused: one message, one form.
+//! A message is decoded only after its whole frame is in memory. Postcard takes no text longer than the bytes that are left, and
+//! lists stop at their protocol limit, so a peer's length field costs at most the frame's own size and a few kilobytes. Trailing
+//! bytes and padded numbers are refused: one message, one form.
 
+use postcard::ser_flavors::Size;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why bytes are not a message.
@@ -16,7 +18,7 @@ pub enum DecodeError {
         /// What the protocol allows.
         limit_bytes: usize,
     },
-    /// The bytes end early, name an unknown variant, or hold an impossible value.
+    /// The bytes end early, name an unknown variant, hold an impossible value or list, or write a number longer than needed.
     #[error("not a message of this protocol version")]
     Malformed,
     /// The message ends before its frame does.
@@ -31,7 +33,7 @@ pub enum DecodeError {
 }
 
 /// A message that checks its own bounds after it was decoded.
-pub trait Checked {
+pub trait Checked: Serialize {
     /// Refuses values outside the protocol's limits.
     ///
     /// # Errors
@@ -59,6 +61,10 @@ pub fn decode<T: DeserializeOwned + Checked>(bytes: &[u8], limit_bytes: usize) -
     let (message, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|_| DecodeError::Malformed)?;
     if !rest.is_empty() {
         return Err(DecodeError::Trailing { extra_bytes: rest.len() });
+    }
+    // Postcard also reads numbers with superfluous zero bytes, and nothing else has two forms: the right length is the right form.
+    if postcard::serialize_with_flavor(&message, Size::default()).ok() != Some(bytes.len()) {
+        return Err(DecodeError::Malformed);
     }
     message.check()?;
     Ok(message)

@@ -10,10 +10,16 @@ pub const NOTICE_BYTES_MAX: usize = 1024;
 /// Addresses stated for one peer. More help nobody: a peer that cannot be dialled at four cannot be dialled.
 pub const ADDRESSES_MAX: usize = 4;
 
-/// Characters of one multiaddress; the longest useful one (relay circuit over QUIC with two peer ids) is about 180.
+/// Length of one multiaddress, in bytes; the longest useful one (relay circuit over QUIC with two peer ids) is about 180.
 pub const ADDRESS_CHARS_MAX: usize = 256;
 
-/// Characters of a zkVM version or a short reason.
+/// Peers that a lease names as holders of its inputs. The gateway itself and, for a join, the makers of both parts.
+pub const HOLDERS_MAX: usize = 4;
+
+/// Times that a node states of itself: three kinds of unit at each of the eleven sizes are 33.
+pub const TIMINGS_MAX: usize = 64;
+
+/// Length of a zkVM version or a short reason, in bytes of UTF-8.
 pub const TEXT_CHARS_MAX: usize = 512;
 
 /// Slots that a node may state. A weak node has one; the bound keeps one identity from reserving a whole job.

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Checked;
-use crate::limits::{ADDRESS_CHARS_MAX, ADDRESSES_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX};
+use crate::limits::{
+    ADDRESS_CHARS_MAX, ADDRESSES_MAX, HOLDERS_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX,
+    TIMINGS_MAX,
+};
 use crate::unit::UnitKind;
 use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
 
@@ -35,6 +38,7 @@ pub struct Holder {
     /// The peer.
     pub node: NodeId,
     /// Its multiaddresses, without the `/p2p` part.
+    #[serde(deserialize_with = "crate::bounded::list::<ADDRESSES_MAX, _, _>")]
     pub addresses: Vec<String>,
 }
 
@@ -54,6 +58,7 @@ pub struct Capabilities {
     /// Whether the recursion programs are inside its worker: lifts and joins can be leased to it.
     pub recursion: bool,
     /// Times that the node measured on itself. A hint for its first lease; what the gateway sees itself comes first.
+    #[serde(deserialize_with = "crate::bounded::list::<TIMINGS_MAX, _, _>")]
     pub timings: Vec<Timing>,
 }
 
@@ -83,6 +88,7 @@ pub struct Lease {
     /// Which lease.
     pub id: LeaseId,
     /// What the unit works on: a segment, a segment's proof, or two neighbours to join.
+    #[serde(deserialize_with = "crate::bounded::list::<2, _, _>")]
     pub inputs: Vec<BlobRef>,
     /// Segment size.
     pub po2: Po2,
@@ -93,6 +99,7 @@ pub struct Lease {
     /// How often the gateway wants to hear of it, in milliseconds.
     pub heartbeat_ms: u64,
     /// Who has the inputs.
+    #[serde(deserialize_with = "crate::bounded::list::<HOLDERS_MAX, _, _>")]
     pub holders: Vec<Holder>,
 }
 
@@ -191,8 +198,15 @@ pub struct JobNotice {
     pub recursion: bool,
 }
 
+/// Texts are shown to people, so they are short and cannot move the cursor of a terminal.
 fn text(text: &str) -> Result<(), DecodeError> {
-    if text.len() <= TEXT_CHARS_MAX { Ok(()) } else { Err(DecodeError::Invalid("a text is too long")) }
+    if text.len() > TEXT_CHARS_MAX {
+        return Err(DecodeError::Invalid("a text is too long"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(DecodeError::Invalid("a text holds control characters"));
+    }
+    Ok(())
 }
 
 impl Checked for Holder {
@@ -203,7 +217,7 @@ impl Checked for Holder {
         if self.addresses.iter().any(|address| address.len() > ADDRESS_CHARS_MAX) {
             return Err(DecodeError::Invalid("an address is too long"));
         }
-        Ok(())
+        self.addresses.iter().try_for_each(|address| text(address))
     }
 }
 
@@ -213,7 +227,7 @@ impl Checked for Capabilities {
         if self.slots == 0 || self.slots > SLOTS_MAX {
             return Err(DecodeError::Invalid("a node has 1 to 64 slots"));
         }
-        if self.timings.len() > 64 {
+        if self.timings.len() > TIMINGS_MAX {
             return Err(DecodeError::Invalid("a node states too many timings"));
         }
         Ok(())
@@ -230,7 +244,7 @@ impl Checked for Lease {
         if self.inputs.iter().any(|input| input.size_bytes > limit) {
             return Err(DecodeError::Invalid("a lease's input is too large"));
         }
-        if self.holders.len() > ADDRESSES_MAX {
+        if self.holders.len() > HOLDERS_MAX {
             return Err(DecodeError::Invalid("a lease names too many holders"));
         }
         self.holders.iter().try_for_each(Checked::check)

@@ -93,10 +93,14 @@ impl Unit {
             Self::Join { .. } => 2,
         }
     }
+}
 
-    pub(crate) fn check(self) -> Result<(), DecodeError> {
-        match self {
-            Self::Prove(u32::MAX) | Self::Lift(u32::MAX) => Err(DecodeError::Invalid("a segment index is out of range")),
+impl crate::codec::Checked for Unit {
+    fn check(&self) -> Result<(), DecodeError> {
+        match *self {
+            Self::Prove(u32::MAX) | Self::Lift(u32::MAX) => {
+                Err(DecodeError::Invalid("a segment index is out of range"))
+            }
             Self::Join { start, mid, end } if start >= mid || mid >= end => {
                 Err(DecodeError::Invalid("a join's parts must be neighbours"))
             }

@@ -161,3 +161,4 @@ pub enum Failure {
 
 impl Checked for Task {}
 impl Checked for Report {}
+impl Checked for Execution {}

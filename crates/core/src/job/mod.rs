@@ -3,7 +3,7 @@
 //! The files of this folder are the paper's steps I to VI in order. The phase of a job is derived from its ledger; no step waits
 //! for the one before it to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use manyhands_proto::message::Stage;
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
@@ -11,6 +11,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
 use crate::requester::{AskId, Command, Context, Event};
 use crate::{ProofSystem, Time};
 
+pub(crate) mod ready;
 pub mod step1_segment;
 pub mod step2_store;
 pub mod step3_dispatch;
@@ -72,7 +73,7 @@ pub struct Job<P: ProofSystem> {
     pub execution: Option<ExecutionInfo>,
     pub(crate) ledger: BTreeMap<Unit, Entry<P>>,
     /// The units that could be leased now: an index into the ledger.
-    pub(crate) ready: BTreeSet<Unit>,
+    pub(crate) ready: ready::ReadyIndex,
     pub(crate) frontier: step5_combine::Frontier<P>,
     pub(crate) restored: Restored,
     pub(crate) announce_at: Option<Time>,
@@ -129,13 +130,21 @@ pub(crate) struct LeaseRecord {
     pub(crate) granted: Time,
     pub(crate) deadline: Time,
     pub(crate) heard: Time,
+    /// How often its receipt could not be fetched.
+    pub(crate) fetches: u32,
     pub(crate) status: LeaseStatus,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LeaseStatus {
     Running(Stage),
-    Checking { ask: Option<AskId>, receipt: BlobRef, elapsed_ms: u64 },
+    /// The receipt is being fetched and checked; `is_here` if it was kept over a restart and is in our own store.
+    Checking {
+        ask: Option<AskId>,
+        receipt: BlobRef,
+        elapsed_ms: u64,
+        is_here: bool,
+    },
     Over,
 }
 
@@ -187,7 +196,10 @@ impl<P: ProofSystem> Entry<P> {
 
     /// Leases that still bind somebody.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, &LeaseRecord)> {
-        self.leases.iter().filter(|(_, lease)| lease.status != LeaseStatus::Over).map(|(attempt, lease)| (*attempt, lease))
+        self.leases
+            .iter()
+            .filter(|(_, lease)| lease.status != LeaseStatus::Over)
+            .map(|(attempt, lease)| (*attempt, lease))
     }
 }
 
@@ -200,7 +212,7 @@ impl<P: ProofSystem> Job<P> {
             phase: Phase::Open,
             execution: None,
             ledger: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            ready: ready::ReadyIndex::default(),
             frontier: step5_combine::Frontier::default(),
             restored,
             announce_at: None,
@@ -236,20 +248,22 @@ impl<P: ProofSystem> Job<P> {
     /// Puts a unit whose inputs are stored into the ledger: a result kept over a restart is checked first, otherwise it can be leased.
     pub(crate) fn open(&mut self, unit: Unit, entry: Entry<P>, cx: &mut Context<'_, P>) {
         let kept = if entry.inputs.is_empty() { None } else { self.restored.remove(&unit) };
+        let kept = kept.filter(|kept| kept.lease.unit == unit && kept.lease.job == self.id);
         self.ledger.insert(unit, entry);
-        self.make_ready(unit);
+        self.reindex(unit);
         if let Some(kept) = kept {
             self.check_restored(kept, cx);
         }
     }
 
-    /// Makes a unit leasable if it has inputs, no result and no live lease.
-    pub(crate) fn make_ready(&mut self, unit: Unit) {
-        let is_ready = self.ledger.get(&unit).is_some_and(|entry| entry.state() == UnitState::Stored);
-        if is_ready {
-            self.ready.insert(unit);
+    /// Brings the index of ready units up to date after one has changed: leasable is what has inputs, no result and no live lease.
+    pub(crate) fn reindex(&mut self, unit: Unit) {
+        let Some(entry) = self.ledger.get(&unit) else { return };
+        let class = (unit.kind(), entry.po2);
+        if self.is_open() && entry.state() == UnitState::Stored {
+            self.ready.insert(class, unit);
         } else {
-            self.ready.remove(&unit);
+            self.ready.remove(class, unit);
         }
     }
 

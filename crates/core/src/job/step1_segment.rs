@@ -48,6 +48,7 @@ impl<P: ProofSystem> Job<P> {
             return;
         }
         match result {
+            Ok(info) if info.segments == 0 => self.fail("the guest ended without a segment".to_owned(), cx),
             Ok(info) => {
                 self.execution = Some(info);
                 self.combine_if_complete(cx);

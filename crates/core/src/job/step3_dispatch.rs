@@ -1,11 +1,14 @@
 //! Step III: ready units meet held bids. A match is a lease; a lease ends by a result, a failure, silence or its deadline.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use manyhands_proto::message::{Capabilities, FailReason, Holder, Lease, Response, Stage};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{LeaseId, NodeId, Unit};
 
 use super::{Job, LeaseRecord, LeaseStatus, nonce_of};
-use crate::requester::{AskId, Context, Event};
+use crate::requester::{Context, Event};
+use crate::text::clip;
 use crate::time::Earliest;
 use crate::{ProofSystem, Refusal, Time};
 
@@ -22,18 +25,39 @@ pub fn is_able(capabilities: &Capabilities, kind: UnitKind, po2: manyhands_proto
     }
 }
 
-/// How well a node suits a unit; the least is the best. Failed here before, must fetch the inputs, predicted time.
-pub(crate) type Fit = (bool, bool, u64);
+/// Nodes with a held bid that are able to do a class of units, with their predicted time.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    fastest_first: BTreeSet<(u64, NodeId)>,
+    predicted_ms: BTreeMap<NodeId, u64>,
+}
+
+impl Candidates {
+    pub(crate) fn insert(&mut self, node: NodeId, predicted_ms: u64) {
+        self.fastest_first.insert((predicted_ms, node));
+        self.predicted_ms.insert(node, predicted_ms);
+    }
+
+    pub(crate) fn remove(&mut self, node: NodeId) {
+        if let Some(predicted_ms) = self.predicted_ms.remove(&node) {
+            self.fastest_first.remove(&(predicted_ms, node));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.predicted_ms.is_empty()
+    }
+}
 
 impl<P: ProofSystem> Job<P> {
-    /// How well `node` suits `unit`, or nothing if it cannot do it.
-    pub(crate) fn fit(&self, unit: Unit, node: NodeId, offered: &Capabilities, cx: &Context<'_, P>) -> Option<Fit> {
+    /// The candidate that suits `unit` best: one that has not failed at it, then the one that holds its inputs, then the fastest.
+    pub(crate) fn choose(&self, unit: Unit, candidates: &Candidates) -> Option<NodeId> {
         let entry = self.ledger.get(&unit)?;
-        if !is_able(offered, unit.kind(), entry.po2) {
-            return None;
-        }
-        let predicted_ms = cx.peers.get(&node)?.predict_ms(cx.policy, unit.kind(), entry.po2);
-        Some((entry.worker_failures.contains_key(&node), entry.near != Some(node), predicted_ms))
+        let is_fresh = |node: &NodeId| !entry.worker_failures.contains_key(node);
+        let near = entry.near.filter(|node| candidates.predicted_ms.contains_key(node));
+        let mut nodes = candidates.fastest_first.iter().map(|(_, node)| *node);
+        let fastest = nodes.clone().next();
+        near.filter(is_fresh).or_else(|| nodes.find(is_fresh)).or(near).or(fastest)
     }
 
     /// Leases `unit` to `node`.
@@ -46,16 +70,15 @@ impl<P: ProofSystem> Job<P> {
         let id = LeaseId { job, unit, attempt: entry.attempts };
         let deadline = cx.now.after(deadline_ms);
         let status = LeaseStatus::Running(Stage::Fetch);
-        entry.leases.insert(id.attempt, LeaseRecord { node, granted: cx.now, deadline, heard: cx.now, status });
+        entry
+            .leases
+            .insert(id.attempt, LeaseRecord { node, granted: cx.now, deadline, heard: cx.now, fetches: 0, status });
         while entry.leases.len() > cx.policy.attempts_remembered {
             let oldest_over = entry.leases.iter().find(|(_, lease)| lease.status == LeaseStatus::Over);
             let Some(oldest) = oldest_over.map(|(attempt, _)| *attempt) else { break };
             entry.leases.remove(&oldest);
         }
-        self.ready.remove(&unit);
-        cx.holding.begin(node, id);
-        cx.out.event(Event::Leased { lease: id, node, predicted_ms });
-        Some(Lease {
+        let lease = Lease {
             id,
             inputs: entry.inputs.clone(),
             po2: entry.po2,
@@ -63,11 +86,21 @@ impl<P: ProofSystem> Job<P> {
             deadline_ms,
             heartbeat_ms: cx.policy.heartbeat_ms,
             holders: vec![me.clone()],
-        })
+        };
+        self.reindex(unit);
+        cx.holding.begin(node, id);
+        cx.out.event(Event::Leased { lease: id, node, predicted_ms });
+        Some(lease)
     }
 
     /// A node confirms that it still works on a lease.
-    pub(crate) fn heartbeat(&mut self, node: NodeId, lease: LeaseId, stage: Stage, cx: &mut Context<'_, P>) -> Response {
+    pub(crate) fn heartbeat(
+        &mut self,
+        node: NodeId,
+        lease: LeaseId,
+        stage: Stage,
+        cx: &mut Context<'_, P>,
+    ) -> Response {
         let is_open = self.is_open();
         let Some(entry) = self.ledger.get_mut(&lease.unit) else { return Response::Stale };
         let is_needed = is_open && entry.result.is_none();
@@ -82,10 +115,10 @@ impl<P: ProofSystem> Job<P> {
         match record.status {
             LeaseStatus::Running(_) => record.status = LeaseStatus::Running(stage),
             // Thought lost, but alive, and nobody else has the unit: the same lease goes on.
-            LeaseStatus::Over if !has_other && cx.now < record.deadline => {
+            LeaseStatus::Over if !has_other && cx.now < record.deadline && cx.has_free_slot(&node) => {
                 record.status = LeaseStatus::Running(stage);
                 cx.holding.begin(node, lease);
-                self.ready.remove(&lease.unit);
+                self.reindex(lease.unit);
             }
             LeaseStatus::Over | LeaseStatus::Checking { .. } => {}
         }
@@ -97,14 +130,19 @@ impl<P: ProofSystem> Job<P> {
         if !self.end_lease(node, lease, cx) {
             return;
         }
-        let text = match reason {
+        let text = clip(&match reason {
             FailReason::Fetch(why) => format!("it could not fetch the inputs: {why}"),
             FailReason::Worker(why) => format!("its worker failed: {why}"),
             FailReason::Leaving => "it is leaving".to_owned(),
-        };
+        });
         cx.out.event(Event::GivenBack { lease, node, reason: text.clone() });
-        if matches!(reason, FailReason::Worker(_)) {
-            self.worker_failed(node, lease.unit, text, cx);
+        match reason {
+            FailReason::Leaving => {}
+            FailReason::Fetch(_) => cx.peers.stumble(cx.now, &node, &text, cx.policy),
+            FailReason::Worker(_) => {
+                cx.peers.stumble(cx.now, &node, &text, cx.policy);
+                self.worker_failed(node, lease.unit, text, cx);
+            }
         }
     }
 
@@ -118,44 +156,43 @@ impl<P: ProofSystem> Job<P> {
         }
     }
 
-    /// Ends a lease that runs and makes its unit leasable again. False if there is no such running lease of that node.
+    /// Ends a lease that runs and makes its unit leasable again. False if there is no such running lease of that node. One whose
+    /// result is being checked is not touched: the verifier has the word then.
     pub(crate) fn end_lease(&mut self, node: NodeId, lease: LeaseId, cx: &mut Context<'_, P>) -> bool {
         let record = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.get_mut(&lease.attempt));
         let Some(record) = record.filter(|record| record.node == node) else { return false };
-        if record.status == LeaseStatus::Over {
+        if !is_running(record) {
             return false;
         }
         record.status = LeaseStatus::Over;
         cx.holding.end(node, lease);
-        if self.is_open() {
-            self.make_ready(lease.unit);
-        }
+        self.reindex(lease.unit);
         true
     }
 
-    /// Ends the leases that went silent or passed their deadline.
-    pub(crate) fn expire(&mut self, cx: &mut Context<'_, P>) {
-        let mut lapsed = Vec::new();
-        for (unit, entry) in &self.ledger {
-            for (attempt, lease) in entry.leases.iter().filter(|(_, lease)| is_running(lease)) {
-                if let Some(reason) = lapse(lease, cx) {
-                    lapsed.push((self.lease_id(*unit, *attempt), lease.node, reason));
-                }
-            }
-        }
-        for (lease, node, refusal) in lapsed {
-            self.end_lease(node, lease, cx);
-            cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
-            cx.out.event(Event::Refused { lease, node, refusal });
+    /// Ends a running lease if it went silent or passed its deadline.
+    pub(crate) fn expire(&mut self, node: NodeId, lease: LeaseId, cx: &mut Context<'_, P>) {
+        let Some(refusal) = self.running(lease).and_then(|record| lapse(record, cx)) else { return };
+        self.end_lease(node, lease, cx);
+        cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
+        cx.out.event(Event::Refused { lease, node, refusal });
+    }
+
+    /// A lease that runs.
+    pub(crate) fn running(&self, lease: LeaseId) -> Option<&LeaseRecord> {
+        self.ledger.get(&lease.unit)?.leases.get(&lease.attempt).filter(|record| is_running(record))
+    }
+
+    /// When a running lease lapses.
+    pub(crate) fn wake_for(&self, lease: LeaseId, silence_ms: u64, earliest: &mut Earliest) {
+        if let Some(record) = self.running(lease) {
+            earliest.add(record.deadline, "a lease's deadline");
+            earliest.add(record.heard.after(silence_ms), "a lease's heartbeat");
         }
     }
 
-    /// When the next lease lapses or the job is announced again.
-    pub(crate) fn wake(&self, silence_ms: u64, earliest: &mut Earliest) {
-        for lease in self.ledger.values().flat_map(|entry| entry.leases.values()).filter(|lease| is_running(lease)) {
-            earliest.add(lease.deadline, "a lease's deadline");
-            earliest.add(lease.heard.after(silence_ms), "a lease's heartbeat");
-        }
+    /// When the job is announced again.
+    pub(crate) fn wake(&self, earliest: &mut Earliest) {
         if let Some(at) = self.announce_at.filter(|_| !self.ready.is_empty()) {
             earliest.add(at, "a job's announcement");
         }
@@ -186,12 +223,4 @@ fn lapse<P: ProofSystem>(lease: &LeaseRecord, cx: &Context<'_, P>) -> Option<Ref
         return None;
     };
     Some(Refusal { blame: manyhands_proto::message::Blame::Peer, reason })
-}
-
-/// Which question a lease's result answers, if the node is still waiting for it.
-pub(crate) fn waiting_ask(lease: &LeaseRecord) -> Option<AskId> {
-    match lease.status {
-        LeaseStatus::Checking { ask, .. } => ask,
-        LeaseStatus::Running(_) | LeaseStatus::Over => None,
-    }
 }

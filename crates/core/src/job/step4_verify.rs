@@ -4,7 +4,6 @@ use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use manyhands_proto::message::Blame;
 use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Po2, Unit};
 
-use super::step3_dispatch::waiting_ask;
 use super::{Job, LeaseRecord, LeaseStatus, Receipted, Work, nonce_of};
 use crate::requester::{AskId, Command, Context, Event};
 use crate::{Checked, ProofSystem, Refusal};
@@ -49,24 +48,34 @@ impl<P: ProofSystem> Job<P> {
         cx: &mut Context<'_, P>,
     ) {
         let is_open = self.is_open();
-        let entry = self.ledger.get_mut(&lease.unit).filter(|entry| is_open && entry.result.is_none());
-        let record = entry.and_then(|entry| entry.leases.get_mut(&lease.attempt)).filter(|record| record.node == node);
+        let Some(entry) = self.ledger.get_mut(&lease.unit) else { return cx.answer_stale(Some(ask)) };
+        if entry.result.is_some_and(|result| result.lease == lease && result.node == node) {
+            // The answer to its first word was lost: the receipt was taken.
+            return cx.answer_ok(Some(ask));
+        }
+        let is_needed = is_open && entry.result.is_none();
+        let record = entry.leases.get_mut(&lease.attempt).filter(|record| is_needed && record.node == node);
         let Some(record) = record else { return cx.answer_stale(Some(ask)) };
-        if let Some(older) = waiting_ask(record) {
-            // The node asks again because the connection broke: the check already runs.
-            cx.answer_stale(Some(older));
-            record.status = LeaseStatus::Checking { ask: Some(ask), receipt, elapsed_ms };
+        if let LeaseStatus::Checking { ask: waiting, .. } = &mut record.status {
+            // The node asks again because the connection broke. The check goes on, and it is of the receipt named first: a name
+            // that was not fetched must not take its place.
+            if let Some(older) = waiting.replace(ask) {
+                cx.out.command(Command::Drop { ask: older });
+            }
             return;
         }
         cx.holding.end(node, lease);
-        record.status = LeaseStatus::Checking { ask: Some(ask), receipt, elapsed_ms };
-        self.ready.remove(&lease.unit);
+        // A node's word on its time cannot exceed what passed here.
+        let elapsed_ms = elapsed_ms.min(cx.now.since(record.granted));
+        record.status = LeaseStatus::Checking { ask: Some(ask), receipt, elapsed_ms, is_here: false };
+        self.reindex(lease.unit);
         if receipt.size_bytes == 0 || receipt.size_bytes > RECEIPT_BYTES_MAX {
-            let reason = format!("it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}", receipt.size_bytes);
+            let reason =
+                format!("it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}", receipt.size_bytes);
             return self.checked(node, lease, Err(Refusal { blame: Blame::Peer, reason }), cx);
         }
         if let Some(check) = self.check_of(node, lease) {
-            cx.out.command(Command::Collect { node: Some(node), lease, receipt, check });
+            cx.out.command(Command::Collect { node, is_here: false, lease, receipt, check });
         }
     }
 
@@ -75,12 +84,12 @@ impl<P: ProofSystem> Job<P> {
         let Receipted { lease, node, receipt, elapsed_ms } = kept;
         let Some(entry) = self.ledger.get_mut(&lease.unit) else { return };
         entry.attempts = entry.attempts.max(lease.attempt);
-        let status = LeaseStatus::Checking { ask: None, receipt, elapsed_ms };
-        let record = LeaseRecord { node, granted: cx.now, deadline: cx.now, heard: cx.now, status };
+        let status = LeaseStatus::Checking { ask: None, receipt, elapsed_ms, is_here: true };
+        let record = LeaseRecord { node, granted: cx.now, deadline: cx.now, heard: cx.now, fetches: 0, status };
         entry.leases.insert(lease.attempt, record);
-        self.ready.remove(&lease.unit);
+        self.reindex(lease.unit);
         if let Some(check) = self.check_of(node, lease) {
-            cx.out.command(Command::Collect { node: None, lease, receipt, check });
+            cx.out.command(Command::Collect { node, is_here: true, lease, receipt, check });
         }
     }
 
@@ -106,30 +115,57 @@ impl<P: ProofSystem> Job<P> {
     ) {
         let record = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.get_mut(&lease.attempt));
         let Some(record) = record.filter(|record| record.node == node) else { return };
-        let granted = record.granted;
-        let LeaseStatus::Checking { ask, receipt, elapsed_ms } = std::mem::replace(&mut record.status, LeaseStatus::Over)
-        else {
-            return;
-        };
+        let LeaseStatus::Checking { ask, receipt, elapsed_ms, is_here } = record.status else { return };
+        record.status = LeaseStatus::Over;
         match result {
             Ok(checked) => {
+                // The check of a kept result says nothing about its maker's speed.
+                let took_ms = if is_here { 0 } else { cx.now.since(record.granted) };
                 cx.answer_ok(ask);
-                self.accept(Receipted { lease, node, receipt, elapsed_ms }, cx.now.since(granted), checked, cx);
+                self.accept(Receipted { lease, node, receipt, elapsed_ms }, took_ms, checked, cx);
             }
-            Err(refusal) => {
-                if refusal.blame == Blame::Peer {
-                    cx.answer_stale(ask);
-                    cx.peers.offend(cx.now, &node, &refusal.reason, cx.policy);
-                } else if let Some(ask) = ask {
-                    // Not the node's fault: leave the question open, and it will ask again.
-                    cx.out.command(Command::Drop { ask });
-                }
-                cx.out.event(Event::Refused { lease, node, refusal });
-                if self.is_open() {
-                    self.make_ready(lease.unit);
-                }
-            }
+            Err(refusal) => self.refuse(node, lease, ask, is_here, refusal, cx),
         }
+    }
+
+    /// A result that does not count. Its unit can be leased again.
+    fn refuse(
+        &mut self,
+        node: NodeId,
+        lease: LeaseId,
+        ask: Option<AskId>,
+        is_here: bool,
+        refusal: Refusal,
+        cx: &mut Context<'_, P>,
+    ) {
+        let is_last = match refusal.blame {
+            // A kept result was valid when it came, so what is wrong with it now is our store's fault.
+            Blame::Peer if is_here => true,
+            Blame::Peer => {
+                cx.peers.offend(cx.now, &node, &refusal.reason, cx.policy);
+                true
+            }
+            Blame::Network => is_here || self.fetched_in_vain(lease) >= cx.policy.fetches_max,
+            Blame::Us => is_here,
+        };
+        if is_last {
+            // Forgotten, so that nothing more comes of this lease.
+            cx.answer_stale(ask);
+            self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.remove(&lease.attempt));
+        } else if let Some(ask) = ask {
+            // Not the node's fault: leave the question open, and it will ask again.
+            cx.out.command(Command::Drop { ask });
+        }
+        cx.out.event(Event::Refused { lease, node, refusal });
+        self.reindex(lease.unit);
+    }
+
+    fn fetched_in_vain(&mut self, lease: LeaseId) -> u32 {
+        let record = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.get_mut(&lease.attempt));
+        record.map_or(0, |record| {
+            record.fetches = record.fetches.saturating_add(1);
+            record.fetches
+        })
     }
 
     /// Writes a verified result into the ledger, cancels its copies and hands it to step V.
@@ -141,8 +177,11 @@ impl<P: ProofSystem> Job<P> {
             cx.peers.credit(&result.node, unit.kind(), entry.po2, took_ms);
         }
         entry.result = Some(result);
-        self.ready.remove(&unit);
+        self.reindex(unit);
         self.recall(unit, cx);
+        if let Some(entry) = self.ledger.get_mut(&unit) {
+            entry.leases.clear();
+        }
         cx.out.event(Event::Verified { result });
         match (unit, checked) {
             (Unit::Prove(index), Checked::Segment(segment)) => self.segment_verified(index, segment, result, cx),

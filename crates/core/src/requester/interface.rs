@@ -1,0 +1,248 @@
+//! What goes into the gateway's state machine and what comes out. Nothing here decides anything.
+
+use manyhands_proto::message::{Bid, Capabilities, FailReason, Response, Stage};
+use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2};
+
+use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, Restored, SegmentInfo};
+use crate::{Checked, ProofSystem, Refusal};
+
+/// A question of a peer that waits for its answer. Given out by the caller, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// What can happen to a gateway.
+#[derive(Debug, Clone)]
+pub enum Input<P: ProofSystem> {
+    /// A job was asked for, and is on disk.
+    Submit {
+        /// Its id.
+        job: JobId,
+        /// What is wanted.
+        spec: JobSpec,
+        /// Results kept from before a restart.
+        restored: Restored,
+    },
+    /// Step I: a segment was cut.
+    Segmented {
+        /// The job.
+        job: JobId,
+        /// The segment.
+        segment: SegmentInfo<P>,
+    },
+    /// Step II: a segment's blob is stored.
+    Stored {
+        /// The job.
+        job: JobId,
+        /// The segment's index.
+        index: u32,
+        /// Its blob.
+        blob: BlobRef,
+    },
+    /// Step I: the guest ended, or failed with a sentence for the requester.
+    Executed {
+        /// The job.
+        job: JobId,
+        /// Its figures.
+        result: Result<ExecutionInfo, String>,
+    },
+    /// The requester wants the job no more.
+    Abort {
+        /// The job.
+        job: JobId,
+    },
+    /// The gateway itself cannot go on with a job: its disk is full, its database fails.
+    Broken {
+        /// The job.
+        job: JobId,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A node introduces itself.
+    Hello {
+        /// The node.
+        node: NodeId,
+        /// What it can do.
+        capabilities: Capabilities,
+        /// Answer here.
+        ask: AskId,
+    },
+    /// A node offers to work.
+    Bid {
+        /// The node.
+        node: NodeId,
+        /// Its offer.
+        bid: Bid,
+        /// Answer here.
+        ask: AskId,
+    },
+    /// A node confirms a lease.
+    Heartbeat {
+        /// The node.
+        node: NodeId,
+        /// The lease.
+        lease: LeaseId,
+        /// How far it is.
+        stage: Stage,
+        /// Answer here.
+        ask: AskId,
+    },
+    /// A node says that a lease is done.
+    Done {
+        /// The node.
+        node: NodeId,
+        /// The lease.
+        lease: LeaseId,
+        /// The receipt, in the node's store.
+        receipt: BlobRef,
+        /// Milliseconds of proving, as the node says.
+        elapsed_ms: u64,
+        /// Answer here.
+        ask: AskId,
+    },
+    /// A node gives a lease back.
+    Fail {
+        /// The node.
+        node: NodeId,
+        /// The lease.
+        lease: LeaseId,
+        /// Why.
+        reason: FailReason,
+        /// Answer here.
+        ask: AskId,
+    },
+    /// A node's connection is gone.
+    Gone {
+        /// The node.
+        node: NodeId,
+    },
+    /// A peer sent what is no message of the protocol.
+    Misbehaved {
+        /// The peer.
+        node: NodeId,
+        /// What it did.
+        reason: String,
+    },
+    /// Step IV: a claimed result was fetched, checked and stored; or refused.
+    Checked {
+        /// Who made it.
+        node: NodeId,
+        /// Under which lease.
+        lease: LeaseId,
+        /// The verifier's word.
+        result: Result<Checked<P>, Refusal>,
+    },
+    /// Step VI: the receipt was put together, verified and stored; or not.
+    Assembled {
+        /// The job.
+        job: JobId,
+        /// The verifier's word.
+        result: Result<(), String>,
+    },
+}
+
+/// What a gateway must do.
+#[derive(Debug, Clone)]
+pub enum Command<P: ProofSystem> {
+    /// Step I: run the job's guest and feed back its segments.
+    Execute {
+        /// The job.
+        job: JobId,
+    },
+    /// Step III: tell the network that the job has units to lease.
+    Announce {
+        /// The job.
+        job: JobId,
+        /// Segment size.
+        po2: Po2,
+        /// Whether lifts and joins are needed.
+        recursion: bool,
+    },
+    /// Answer a peer.
+    Answer {
+        /// The question.
+        ask: AskId,
+        /// The answer.
+        response: Response,
+    },
+    /// Leave a peer without an answer: it will ask again.
+    Drop {
+        /// The question.
+        ask: AskId,
+    },
+    /// Tell a node that a lease's result is needed no more.
+    Cancel {
+        /// The node.
+        node: NodeId,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// Step IV: fetch a claimed result, check it, store it, and say what came of it.
+    Collect {
+        /// Who made it.
+        node: NodeId,
+        /// Whether it is in our own store already, kept from before a restart; else the maker has it.
+        is_here: bool,
+        /// The lease.
+        lease: LeaseId,
+        /// The receipt.
+        receipt: BlobRef,
+        /// What it has to be equal to.
+        check: Check<P>,
+    },
+    /// Step V: put the receipt together and verify it.
+    Assemble {
+        /// The job.
+        job: JobId,
+        /// What of.
+        parts: Parts<P>,
+    },
+}
+
+/// What a person or a journal may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A unit was leased.
+    Leased {
+        /// The lease.
+        lease: LeaseId,
+        /// To whom.
+        node: NodeId,
+        /// Predicted milliseconds.
+        predicted_ms: u64,
+    },
+    /// A node gave a lease back.
+    GivenBack {
+        /// The lease.
+        lease: LeaseId,
+        /// The node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// A result is verified.
+    Verified {
+        /// What and whose.
+        result: Receipted,
+    },
+    /// A lease came to nothing.
+    Refused {
+        /// The lease.
+        lease: LeaseId,
+        /// The node.
+        node: NodeId,
+        /// Why, and whose fault it is.
+        refusal: Refusal,
+    },
+    /// A job's receipt is there.
+    JobDone {
+        /// The job.
+        job: JobId,
+    },
+    /// A job ended without a receipt.
+    JobFailed {
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,168 @@
+//! Steps V and VI: what is put together, in which order, and how often.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manyhands_core::Parts;
+use manyhands_core::job::{Outcome, Phase};
+use manyhands_core::requester::{Event, Input};
+use manyhands_proto::message::{Bid, Lease};
+use manyhands_proto::{NodeId, SegmentRange, Unit};
+use proptest::prelude::*;
+
+use crate::desk::Desk;
+use crate::fake::{JOB, able, blob, node};
+
+#[test]
+fn a_composite_receipt_has_its_segments_in_order_whatever_the_order_of_arrival() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    (0..3).for_each(|index| desk.segment(index));
+    let leases: Vec<_> = (1..=3).map(|number| (node(number), desk.lease(node(number)).id)).collect();
+    for (place, (node, lease)) in [(50, leases[2]), (51, leases[0]), (52, leases[1])] {
+        let ask = desk.done(node, lease, blob(place));
+        let collect = desk.collect();
+        desk.verdict(&collect, Ok(()));
+        desk.answer(ask);
+    }
+    desk.is_clear();
+    desk.executed(3);
+    let Parts::Composite(parts) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!(parts, [(0, blob(51)), (1, blob(52)), (2, blob(50))]);
+    assert_eq!(desk.core.job(&JOB).unwrap().phase, Phase::Assembling);
+    desk.events();
+    desk.wait(5_000);
+    desk.send(Input::Assembled { job: JOB, result: Ok(()) });
+    assert_eq!(desk.events(), [Event::JobDone { job: JOB }]);
+    assert_eq!(desk.core.job(&JOB).unwrap().phase, Phase::Done { at: desk.now });
+    desk.send(Input::Assembled { job: JOB, result: Err("again".to_owned()) });
+    assert_eq!(desk.events(), [], "what is done stays done");
+}
+
+#[test]
+fn a_receipt_that_cannot_be_assembled_fails_the_job() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let lease = desk.lease(node(1)).id;
+    desk.complete(node(1), lease);
+    desk.assemble();
+    desk.send(Input::Assembled { job: JOB, result: Err("the disk is full".to_owned()) });
+    assert!(
+        matches!(&desk.core.job(&JOB).unwrap().phase, Phase::Failed { reason, .. } if reason.contains("disk is full"))
+    );
+}
+
+#[test]
+fn one_segment_is_lifted_and_not_joined() {
+    let mut desk = Desk::with_job(Outcome::Succinct, 1);
+    for unit in [Unit::Prove(0), Unit::Lift(0)] {
+        let lease = desk.lease(node(1)).id;
+        assert_eq!(lease.unit, unit);
+        desk.complete(node(1), lease);
+        desk.announced();
+    }
+    let Parts::Succinct(range, receipt) = desk.assemble() else { panic!("a succinct receipt was asked for") };
+    assert_eq!((range, receipt), (SegmentRange { start: 0, end: 1 }, blob(99)));
+}
+
+#[test]
+fn of_two_waiting_nodes_the_maker_gets_the_lift_even_if_it_is_slower() {
+    let mut desk = Desk::with_job(Outcome::Succinct, 1);
+    let lease = desk.lease(node(9)).id;
+    let ask = desk.done(node(9), lease, blob(50));
+    let collect = desk.collect();
+    let stranger = desk.bid(node(1));
+    let maker = desk.bid(node(9));
+    desk.verdict(&collect, Ok(()));
+    desk.answer(ask);
+    let lift = desk.granted(maker);
+    assert_eq!((lift.id.unit, lift.inputs), (Unit::Lift(0), vec![blob(50)]));
+    desk.wait(desk.policy.bid_hold_ms);
+    desk.answer(stranger);
+}
+
+#[test]
+fn a_join_names_its_parts_in_order() {
+    let mut desk = Desk::with_job(Outcome::Succinct, 2);
+    let mut place = 100;
+    // Proofs and lifts, the later one first.
+    let mut leases = vec![(1, desk.lease(node(1)).id), (2, desk.lease(node(2)).id)];
+    for _ in 0..2 {
+        for (number, lease) in leases.split_off(0).into_iter().rev() {
+            place += 1;
+            let ask = desk.done(node(number), lease, blob(place));
+            let collect = desk.collect();
+            desk.verdict(&collect, Ok(()));
+            desk.answer(ask);
+            desk.announced();
+            if matches!(lease.unit, Unit::Prove(_)) {
+                leases.insert(0, (number, desk.lease(node(number)).id));
+            }
+        }
+    }
+    let join = desk.lease(node(3));
+    assert_eq!(join.id.unit, Unit::Join { start: 0, mid: 1, end: 2 });
+    assert_eq!(join.inputs, [blob(104), blob(103)], "the lift of segment 0 came last");
+    desk.complete(node(3), join.id);
+    let Parts::Succinct(range, _) = desk.assemble() else { panic!("a succinct receipt was asked for") };
+    assert_eq!(range, SegmentRange { start: 0, end: 2 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever the order in which results arrive, n segments take n lifts and n - 1 joins of neighbours, and end as one range.
+    #[test]
+    fn any_order_of_arrival_takes_one_join_less_than_segments(
+        segments in 1_u32..=40,
+        order in prop::collection::vec(any::<prop::sample::Index>(), 120),
+    ) {
+        let units = play(segments, &order);
+        let joins: BTreeSet<_> = units.iter().filter(|unit| matches!(unit, Unit::Join { .. })).collect();
+        let lifts = units.iter().filter(|unit| matches!(unit, Unit::Lift(_))).count();
+        prop_assert_eq!(joins.len(), segments as usize - 1);
+        prop_assert_eq!(lifts, segments as usize);
+        prop_assert_eq!(units.len(), 3 * segments as usize - 1, "no unit was done twice");
+    }
+}
+
+/// Leases whatever there is to a node of 64 slots, and hands results over in the order that `order` picks.
+fn play(segments: u32, order: &[prop::sample::Index]) -> Vec<Unit> {
+    let mut desk = Desk::with_job(Outcome::Succinct, segments);
+    let workers: Vec<NodeId> = (1..=50).map(node).collect();
+    let mut running: Vec<(NodeId, Lease)> = Vec::new();
+    let mut done = Vec::new();
+    let mut ranges: BTreeMap<u32, u32> = BTreeMap::new();
+    for pick in order.iter().take(3 * segments as usize - 1) {
+        let idle = workers.iter().filter(|worker| running.iter().all(|(busy, _)| busy != *worker));
+        for worker in idle.copied().collect::<Vec<_>>() {
+            if desk.core.view_job(desk.now, &JOB).unwrap().units_total == 0 || !has_ready(&desk) {
+                break;
+            }
+            let ask = desk.bid_as(worker, Bid { capabilities: able(), slots_free: 1 });
+            running.push((worker, desk.granted(ask)));
+        }
+        desk.announced();
+        let (worker, lease) = running.swap_remove(pick.index(running.len()));
+        if let Unit::Join { start, mid, end } = lease.id.unit {
+            assert_eq!(
+                (ranges.remove(&start), ranges.remove(&mid)),
+                (Some(mid), Some(end)),
+                "parts are whole and free"
+            );
+        }
+        if !matches!(lease.id.unit, Unit::Prove(_)) {
+            ranges.insert(lease.id.unit.range().start, lease.id.unit.range().end);
+        }
+        desk.complete(worker, lease.id);
+        desk.announced();
+        done.push(lease.id.unit);
+    }
+    let Parts::Succinct(range, _) = desk.assemble() else { panic!("a succinct receipt was asked for") };
+    assert_eq!(range, SegmentRange { start: 0, end: segments });
+    assert!(running.is_empty());
+    done
+}
+
+fn has_ready(desk: &Desk) -> bool {
+    let job = desk.core.job(&JOB).unwrap();
+    job.units().any(|(_, state)| state == manyhands_core::job::UnitState::Stored)
+}

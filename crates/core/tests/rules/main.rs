@@ -1,0 +1,16 @@
+//! The rules, driven from outside: recorders that end with "nothing unexpected was sent", and whole networks on a virtual clock.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod combine;
+mod desk;
+mod dispatch;
+mod fake;
+mod leases;
+mod node;
+mod pair;
+mod prover;
+mod restart;
+mod scale;
+mod verify;
+mod view;
+mod world;

@@ -1,0 +1,110 @@
+//! A gateway that starts again: kept results are checked, not trusted, and nodes that still work for it find their way.
+
+use manyhands_core::job::{Outcome, Receipted, Restored, UnitState};
+use manyhands_core::{Check, Parts};
+use manyhands_proto::message::{Blame, Response};
+use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
+
+use crate::desk::{Desk, proves};
+use crate::fake::{JOB, blob, node};
+
+fn kept(unit: Unit, attempt: u32, node: NodeId) -> (Unit, Receipted) {
+    let lease = LeaseId { job: JOB, unit, attempt };
+    (unit, Receipted { lease, node, receipt: blob(70), elapsed_ms: 25_000 })
+}
+
+fn restarted(outcome: Outcome, restored: Restored, segments: u32) -> Desk {
+    let mut desk = Desk::new();
+    desk.resume(outcome, restored);
+    (0..segments).for_each(|index| desk.segment(index));
+    desk.executed(segments);
+    desk
+}
+
+#[test]
+fn a_kept_result_is_checked_in_our_own_store_and_not_leased_again() {
+    let mut desk = restarted(Outcome::Composite, Restored::from([kept(Unit::Prove(0), 3, node(1))]), 1);
+    let collect = desk.collect();
+    assert_eq!((collect.is_here, collect.node, collect.lease), (true, node(1), proves(0, 3)));
+    assert!(matches!(collect.check, Check::Segment { index: 0, .. }));
+    let held = desk.bid(node(2));
+    desk.is_clear();
+    desk.wait(50);
+    desk.verdict(&collect, Ok(()));
+    let Parts::Composite(parts) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!(parts, [(0, blob(70))]);
+    let result = *desk.core.job(&JOB).unwrap().results().next().unwrap();
+    assert_eq!((result.node, result.elapsed_ms), (node(1), 25_000), "who made it and how fast is kept");
+    desk.wait(desk.policy.bid_hold_ms);
+    desk.answer(held);
+}
+
+#[test]
+fn the_check_of_a_kept_result_says_nothing_about_its_makers_speed() {
+    let mut desk = restarted(Outcome::Composite, Restored::from([kept(Unit::Prove(0), 1, node(1))]), 2);
+    let collect = desk.collect();
+    let waiting = desk.lease(node(1));
+    desk.wait(40);
+    desk.verdict(&collect, Ok(()));
+    desk.complete(node(1), waiting.id);
+    desk.assemble();
+    let peer = desk.core.peers().get(&node(1)).unwrap();
+    assert_eq!(peer.valid, 1);
+}
+
+#[test]
+fn a_kept_result_that_is_bad_now_is_leased_again_and_its_maker_not_blamed() {
+    for blame in [Blame::Us, Blame::Peer, Blame::Network] {
+        let mut desk = restarted(Outcome::Composite, Restored::from([kept(Unit::Prove(0), 3, node(1))]), 1);
+        let held = desk.bid(node(1));
+        let collect = desk.collect();
+        desk.verdict(&collect, Err(blame));
+        let lease = desk.granted(held);
+        assert_eq!(lease.id, proves(0, 4), "attempts go on counting");
+        assert_eq!(desk.core.peers().get(&node(1)).unwrap().offences, 0, "{blame:?}");
+    }
+}
+
+/// Story: the gateway restarts while a node waits for the answer to its result; the node says it again during the check.
+#[test]
+fn done_for_a_kept_result_waits_for_its_check() {
+    let mut desk = restarted(Outcome::Composite, Restored::from([kept(Unit::Prove(0), 1, node(1))]), 1);
+    let collect = desk.collect();
+    let ask = desk.done(node(1), proves(0, 1), blob(71));
+    desk.is_clear();
+    desk.verdict(&collect, Ok(()));
+    assert_eq!(desk.answer(ask), Response::Ok);
+    assert_eq!(desk.core.job(&JOB).unwrap().results().next().unwrap().receipt, blob(70));
+    desk.assemble();
+}
+
+#[test]
+fn kept_lifts_and_joins_are_checked_once_their_parts_are_there() {
+    let units = [Unit::Prove(0), Unit::Prove(1), Unit::Lift(0), Unit::Lift(1), Unit::Join { start: 0, mid: 1, end: 2 }];
+    let restored: Restored = units.iter().map(|unit| kept(*unit, 1, node(1))).collect();
+    let mut desk = restarted(Outcome::Succinct, restored, 2);
+    for _ in 0..units.len() {
+        let collect = desk.collect();
+        assert!(collect.is_here);
+        desk.verdict(&collect, Ok(()));
+    }
+    assert!(matches!(desk.assemble(), Parts::Succinct(..)));
+}
+
+#[test]
+fn a_kept_result_filed_under_the_wrong_unit_or_job_is_ignored() {
+    let (_, mut foreign) = kept(Unit::Prove(0), 1, node(1));
+    foreign.lease.job = JobId([1; 16]);
+    let (_, misfiled) = kept(Unit::Prove(5), 1, node(1));
+    for wrong in [foreign, misfiled] {
+        let desk = restarted(Outcome::Composite, Restored::from([(Unit::Prove(0), wrong)]), 1);
+        let job = desk.core.job(&JOB).unwrap();
+        assert_eq!(job.units().collect::<Vec<_>>(), [(Unit::Prove(0), UnitState::Stored)]);
+    }
+}
+
+#[test]
+fn a_lease_from_before_the_restart_is_stale() {
+    let mut desk = restarted(Outcome::Composite, Restored::new(), 1);
+    assert_eq!(desk.heartbeat(node(1), proves(0, 1)), Response::Stale);
+}
