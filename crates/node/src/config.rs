@@ -175,7 +175,10 @@ impl Config {
             return wrong("node.threads = 0; leave it out for every core".to_owned());
         }
         if self.store_limit_bytes < STORE_BYTES_MIN {
-            return wrong(format!("store_limit_bytes = {}; it must be at least {STORE_BYTES_MIN}", self.store_limit_bytes));
+            return wrong(format!(
+                "store_limit_bytes = {}; it must be at least {STORE_BYTES_MIN}",
+                self.store_limit_bytes
+            ));
         }
         Ok(())
     }

@@ -48,7 +48,9 @@ pub enum StartError {
     #[error(transparent)]
     Net(#[from] NetError),
     /// The HTTP door is taken.
-    #[error("cannot listen on {address} for the HTTP API: {source}. Another program may use the port; choose another with --http")]
+    #[error(
+        "cannot listen on {address} for the HTTP API: {source}. Another program may use the port; choose another with --http"
+    )]
     Http {
         /// The address.
         address: SocketAddr,
@@ -60,7 +62,9 @@ pub enum StartError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The machine has too little memory for the smallest segment.
-    #[error("a slot of this machine may use {memory_mb} MB, and the smallest segment (po2 14) needs {needed_mb} MB. Lower --slots or raise --memory-mb")]
+    #[error(
+        "a slot of this machine may use {memory_mb} MB, and the smallest segment (po2 14) needs {needed_mb} MB. Lower --slots or raise --memory-mb"
+    )]
     Memory {
         /// What a slot may use.
         memory_mb: u64,

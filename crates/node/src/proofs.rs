@@ -2,7 +2,9 @@
 
 use manyhands_core::{Check, Checked, ProofSystem, Refusal};
 use manyhands_proto::BlobRef;
-use manyhands_zkvm::{Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_segment};
+use manyhands_zkvm::{
+    Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_segment,
+};
 
 /// RISC Zero.
 #[derive(Debug, Clone, Copy)]

@@ -25,7 +25,7 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
         return Err("usage: stock-verifier RECEIPT IMAGE_ID".into());
     };
     let receipt: Receipt = bincode::deserialize(&std::fs::read(path)?)?;
-    let image_id: Digest = image_id.parse().map_err(|_| "the image id must be 64 hexadecimal digits")?;
+    let image_id = digest(&image_id).ok_or("the image id must be 64 hexadecimal digits")?;
     receipt.verify(image_id)?;
     let kind = match &receipt.inner {
         InnerReceipt::Composite(inner) => format!("composite {}", inner.segments.len()),
@@ -34,4 +34,10 @@ fn run() -> Result<String, Box<dyn std::error::Error>> {
     };
     let journal: String = receipt.journal.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{kind} {journal}"))
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..text.len() / 2).map(byte).collect::<Option<_>>()?;
+    Digest::try_from(bytes.as_slice()).ok()
 }

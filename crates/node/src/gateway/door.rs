@@ -58,7 +58,8 @@ impl Door {
 
 impl Gateway for Door {
     async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        let image_id = manyhands_zkvm::image_id(&bytes).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()))?;
+        let image_id =
+            manyhands_zkvm::image_id(&bytes).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()))?;
         Ok(Uploaded { blob: self.upload(bytes).await?, image_id: Some(image_id) })
     }
 
@@ -72,7 +73,8 @@ impl Gateway for Door {
         }
         let job = JobId(rand::random());
         let program = self.hold(job, request.program, request.input).await?;
-        let image_id = manyhands_zkvm::image_id(&program).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()));
+        let image_id =
+            manyhands_zkvm::image_id(&program).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()));
         let submitted = match image_id {
             Ok(image_id) => {
                 let wanted = Wanted {
@@ -106,7 +108,10 @@ impl Gateway for Door {
         let Some(receipt) = status.receipt.filter(|_| status.view.phase == "done") else {
             let message = match status.view.error {
                 Some(error) => format!("job {job} has no receipt: {error}"),
-                None => format!("job {job} has no receipt yet: {} of {} units are done", status.view.units_done, status.view.units_total),
+                None => format!(
+                    "job {job} has no receipt yet: {} of {} units are done",
+                    status.view.units_done, status.view.units_total
+                ),
             };
             return Err(problem(ProblemKind::NotFound, &message));
         };

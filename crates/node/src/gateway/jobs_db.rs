@@ -125,32 +125,34 @@ impl JobsDb {
     pub(crate) fn execution(&self, job: JobId) -> Result<Option<(Execution, Vec<SegmentRow>)>> {
         let mut query = self.0.prepare("SELECT execution FROM jobs WHERE job = ?1")?;
         let bytes: Option<Vec<u8>> = query.query_row([job.0], |row| row.get(0)).optional()?.flatten();
-        let Some(execution) = bytes.and_then(|bytes| manyhands_proto::decode::<Execution>(&bytes, bytes.len()).ok()) else {
+        let Some(execution) = bytes.and_then(|bytes| manyhands_proto::decode::<Execution>(&bytes, bytes.len()).ok())
+        else {
             self.0.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
             self.0.execute("DELETE FROM results WHERE job = ?1", [job.0])?;
             return Ok(None);
         };
-        let mut query = self.0.prepare("SELECT idx, po2, claim, blob, blob_bytes FROM segments WHERE job = ?1 ORDER BY idx")?;
+        let mut query =
+            self.0.prepare("SELECT idx, po2, claim, blob, blob_bytes FROM segments WHERE job = ?1 ORDER BY idx")?;
         let segments = query.query_map([job.0], segment_row)?.collect::<Result<_>>()?;
         Ok(Some((execution, segments)))
     }
 
     /// Results of a job that were verified before a restart.
     pub(crate) fn results(&self, job: JobId) -> Result<Restored> {
-        let mut query = self.0.prepare("SELECT unit, attempt, node, receipt, receipt_bytes, elapsed_ms FROM results WHERE job = ?1")?;
+        let mut query = self
+            .0
+            .prepare("SELECT unit, attempt, node, receipt, receipt_bytes, elapsed_ms FROM results WHERE job = ?1")?;
         let rows = query.query_map([job.0], |row| result_row(job, row))?;
         rows.filter_map(|row| row.transpose()).map(|row| row.map(|result| (result.lease.unit, result))).collect()
     }
 
     /// Writes a job's end with its guest's output, and forgets its intermediate results.
     pub(crate) fn end(&mut self, status: &JobStatus, log: &[u8]) -> Result<()> {
-        let json = serde_json::to_string(status).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let json =
+            serde_json::to_string(status).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         let job = status.view.job.0;
         let transaction = self.0.transaction()?;
-        transaction.execute(
-            "UPDATE jobs SET status = ?2, log = ?3 WHERE job = ?1",
-            params![job, json, log],
-        )?;
+        transaction.execute("UPDATE jobs SET status = ?2, log = ?3 WHERE job = ?1", params![job, json, log])?;
         transaction.execute("DELETE FROM results WHERE job = ?1", [job])?;
         transaction.execute("DELETE FROM segments WHERE job = ?1", [job])?;
         transaction.commit()

@@ -64,7 +64,10 @@ impl Shell {
             );
             return Err(Problem { kind: ProblemKind::Invalid, message });
         }
-        let unfit = |error: manyhands_core::view::Inadmissible| Problem { kind: ProblemKind::Unfit, message: error.to_string() };
+        let unfit = |error: manyhands_core::view::Inadmissible| Problem {
+            kind: ProblemKind::Unfit,
+            message: error.to_string(),
+        };
         self.core.admits(po2, wanted.outcome).map_err(unfit)?;
         let row = JobRow {
             job,
@@ -147,5 +150,8 @@ fn summary(view: &manyhands_core::view::JobView) -> JobSummary {
 }
 
 pub(crate) fn not_found(job: JobId) -> Problem {
-    Problem { kind: ProblemKind::NotFound, message: format!("this gateway has no job {job}; `manyhands status` lists them") }
+    Problem {
+        kind: ProblemKind::NotFound,
+        message: format!("this gateway has no job {job}; `manyhands status` lists them"),
+    }
 }

@@ -157,7 +157,12 @@ impl Tasks {
         self.tell(Input::Checked { node, lease, result }).await;
     }
 
-    async fn check_stored(&self, lease: LeaseId, receipt: BlobRef, check: Check<Zkvm>) -> Result<Checked<Zkvm>, Refusal> {
+    async fn check_stored(
+        &self,
+        lease: LeaseId,
+        receipt: BlobRef,
+        check: Check<Zkvm>,
+    ) -> Result<Checked<Zkvm>, Refusal> {
         let store = self.store.clone();
         let work = move || {
             let ours = |error: StoreError| Refusal { blame: Blame::Us, reason: error.to_string() };
@@ -230,12 +235,7 @@ fn named(name: &str) -> Owner {
     Owner::new(name).unwrap_or_else(|_| Owner::from(JobId::default()))
 }
 
-fn build_receipt(
-    store: &ChunkStore,
-    parts: Parts<Zkvm>,
-    journal: &[u8],
-    image_id: Digest,
-) -> Result<Vec<u8>, String> {
+fn build_receipt(store: &ChunkStore, parts: Parts<Zkvm>, journal: &[u8], image_id: Digest) -> Result<Vec<u8>, String> {
     let read = |blob: BlobRef| store.read_blob(&blob, RECEIPT_BYTES_MAX).map_err(std::io::Error::other);
     let built = match parts {
         Parts::Composite(segments) => {

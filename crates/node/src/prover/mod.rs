@@ -74,7 +74,14 @@ pub async fn run(
     let options = WorkerOptions { memory_bytes: Some(capabilities.memory_bytes), threads: config.node.threads };
     let shell = Shell {
         core: Prover::new(capabilities.clone()),
-        tasks: Tasks { net: net.clone(), store: store.clone(), worker: program, options, idle: Arc::new(Mutex::new(Vec::new())), feedback },
+        tasks: Tasks {
+            net: net.clone(),
+            store: store.clone(),
+            worker: program,
+            options,
+            idle: Arc::new(Mutex::new(Vec::new())),
+            feedback,
+        },
         blobs: BlobServer::new(store, TransferLimits::default()),
         clock: Clock::start(),
         running: Default::default(),
@@ -87,18 +94,13 @@ pub async fn run(
 }
 
 /// What this machine offers.
-fn capabilities(
-    config: &Config,
-    worker: &manyhands_proto::worker::Identity,
-) -> Result<Capabilities, StartError> {
+fn capabilities(config: &Config, worker: &manyhands_proto::worker::Identity) -> Result<Capabilities, StartError> {
     let slots = config.node.slots;
     let memory_bytes = config.node.memory_bytes.unwrap_or_else(|| machine::memory_per_slot_bytes(slots));
     let largest = Po2::try_from(manyhands_zkvm::PO2_MAX).ok();
     let allowed = config.node.po2_max.into_iter().chain(largest).min();
-    let too_little = || StartError::Memory {
-        memory_mb: memory_bytes / 1_000_000,
-        needed_mb: Po2::MIN.memory_bytes() / 1_000_000,
-    };
+    let too_little =
+        || StartError::Memory { memory_mb: memory_bytes / 1_000_000, needed_mb: Po2::MIN.memory_bytes() / 1_000_000 };
     Ok(Capabilities {
         zkvm: worker.zkvm.clone(),
         po2_max: machine::po2_max(memory_bytes, allowed).ok_or_else(too_little)?,

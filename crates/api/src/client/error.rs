@@ -1,0 +1,87 @@
+//! Why a request to a gateway came to nothing, in words for its user.
+
+use std::error::Error;
+
+use crate::types::Problem;
+
+/// Why a request to a gateway came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{text:?} is not the address of a gateway: {why}")]
+    Address {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nobody answers there.
+    #[error("no gateway answers at {address}: {}", root(source))]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the connection said.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Somebody answers, but not a gateway.
+    #[error("what listens on {address} is not a manyhands gateway: {what}")]
+    NotAGateway {
+        /// Host and port.
+        address: String,
+        /// What it is, as far as one can tell.
+        what: String,
+    },
+    /// The gateway says no.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// The gateway sent more than it should.
+    #[error("the gateway's {what} is larger than {limit_bytes} bytes, which it should not be")]
+    TooLarge {
+        /// Which answer.
+        what: &'static str,
+        /// The bound.
+        limit_bytes: u64,
+    },
+    /// The gateway's answer is not of this version.
+    #[error("the gateway's {what} could not be read: {source}. Are the gateway and this program of one version?")]
+    Malformed {
+        /// Which answer.
+        what: &'static str,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl ClientError {
+    /// What the user may do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some("start one with `manyhands up`, or name one with --gateway"),
+            Self::NotAGateway { .. } => {
+                Some("another program uses this port: name the gateway's own address with --gateway")
+            }
+            Self::Address { .. } => Some("give HOST:PORT, such as 127.0.0.1:7171"),
+            Self::Problem(_) | Self::TooLarge { .. } | Self::Malformed { .. } => None,
+        }
+    }
+
+    /// Whether there was no gateway to talk to: the same request may be granted once there is one.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// The innermost cause, which says it plainly ("Connection refused").
+fn root(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it did not answer in time".to_owned();
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,102 @@
+//! The server: connections, bounds, and the trait that stands behind the door.
+//!
+//! [`serve`] owns every connection it accepted and ends them all; nothing outlives it. It never lets one client hold what others
+//! need: heads and bodies have times, connections and uploads have numbers.
+
+mod body;
+mod guard;
+mod limits;
+mod respond;
+mod routes;
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use manyhands_proto::{BlobRef, JobId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::types::{GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
+use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};
+
+/// What stands behind the door.
+pub trait Gateway: Send + Sync + 'static {
+    /// Stores a program and says its image id.
+    fn upload_program(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
+    /// Stores an input.
+    fn upload_input(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
+    /// Takes a job; it is on disk when this returns.
+    fn submit(&self, request: JobRequest) -> impl Future<Output = Result<Submitted, Problem>> + Send;
+    /// A job.
+    fn job(&self, job: JobId) -> impl Future<Output = Result<JobStatus, Problem>> + Send;
+    /// Stops a job.
+    fn abort(&self, job: JobId) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// A job's receipt, as `bincode` of `risc0_zkvm::Receipt`.
+    fn receipt(&self, job: JobId) -> impl Future<Output = Result<(BlobRef, Vec<u8>), Problem>> + Send;
+    /// What the guest wrote to stdout and stderr so far.
+    fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
+    /// The gateway and its fleet.
+    fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
+}
+
+/// Serves `/v1` on `listener` until `shutdown` is done, then lets requests under way end for a few seconds.
+///
+/// # Errors
+/// The listener's address cannot be read. Errors of single connections end those connections only.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<impl Gateway>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let router = routes::router(gateway, listener.local_addr()?);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &places) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an API connection broke");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(error) => {
+            // Out of file descriptors, most likely: others have to end first.
+            tracing::warn!(%error, "cannot accept API connections");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}

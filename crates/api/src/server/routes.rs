@@ -1,0 +1,152 @@
+//! The paths of `/v1` and what each asks of the gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::IF_NONE_MATCH;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::routing::{get, post, put};
+use manyhands_proto::JobId;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX};
+use super::respond::{self, Answer};
+use super::{Gateway, body, guard};
+use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
+
+struct Door<G> {
+    gateway: Arc<G>,
+    uploads: Semaphore,
+}
+
+type Shared<G> = State<Arc<Door<G>>>;
+
+/// All of `/v1`, behind the guard.
+pub(super) fn router<G: Gateway>(gateway: Arc<G>, bound: SocketAddr) -> Router {
+    let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX) });
+    Router::new()
+        .route("/v1/health", get(health))
+        .route("/v1/status", get(status::<G>))
+        .route("/v1/programs", put(program::<G>))
+        .route("/v1/inputs", put(input::<G>))
+        .route("/v1/jobs", post(submit::<G>))
+        .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
+        .route("/v1/jobs/{id}/receipt", get(receipt::<G>))
+        .route("/v1/jobs/{id}/log", get(log::<G>))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(door)
+        .layer(from_fn(move |request: Request, next: Next| async move {
+            let answer = match guard::check(request.headers(), bound) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => respond::problem(&problem),
+            };
+            respond::mark(answer)
+        }))
+}
+
+async fn health() -> Answer {
+    respond::json(StatusCode::OK, &Health { service: "manyhands".to_owned(), api: API_VERSION })
+}
+
+async fn status<G: Gateway>(State(door): Shared<G>) -> Answer {
+    answer(StatusCode::OK, in_time(door.gateway.status()).await)
+}
+
+async fn program<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
+    let stored = async {
+        let _turn = turn(&door.uploads).await?;
+        let bytes = body::read(&headers, body, PROGRAM_BYTES_MAX, "the program").await?;
+        in_time(door.gateway.upload_program(bytes)).await
+    };
+    answer(StatusCode::OK, stored.await)
+}
+
+async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
+    let stored = async {
+        let _turn = turn(&door.uploads).await?;
+        let bytes = body::read(&headers, body, INPUT_BYTES_MAX, "the input").await?;
+        in_time(door.gateway.upload_input(bytes)).await
+    };
+    answer(StatusCode::OK, stored.await)
+}
+
+async fn submit<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
+    let taken = async {
+        let bytes = body::read(&headers, body, JSON_BYTES_MAX, "the job request").await?;
+        let request: JobRequest = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::invalid(format!("the body is not a job request in JSON: {error}")))?;
+        in_time(door.gateway.submit(request)).await
+    };
+    answer(StatusCode::CREATED, taken.await)
+}
+
+async fn job<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+    answer(StatusCode::OK, async { in_time(door.gateway.job(job_id(&id)?)).await }.await)
+}
+
+async fn abort<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+    match async { in_time(door.gateway.abort(job_id(&id)?)).await }.await {
+        Ok(()) => respond::empty(StatusCode::NO_CONTENT),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
+async fn receipt<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    match async { in_time(door.gateway.receipt(job_id(&id)?)).await }.await {
+        Ok((blob, _)) if known == Some(respond::etag(blob.reference).as_str()) => {
+            respond::empty(StatusCode::NOT_MODIFIED)
+        }
+        Ok((blob, bytes)) => respond::receipt(blob.reference, bytes),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
+async fn log<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+    match async { in_time(door.gateway.log(job_id(&id)?)).await }.await {
+        Ok(bytes) => respond::text(bytes),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
+async fn no_such_path() -> Answer {
+    let paths =
+        "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/receipt, /v1/jobs/ID/log";
+    respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
+}
+
+async fn not_allowed() -> Answer {
+    let message = "this path does not take this method: programs and inputs are PUT, jobs are POSTed, the rest is read with GET, and \
+                   DELETE stops a job";
+    respond::problem(&Problem::new(ProblemKind::NotAllowed, message))
+}
+
+fn job_id(text: &str) -> Result<JobId, Problem> {
+    text.parse().map_err(|error: manyhands_proto::ids::ParseIdError| Problem::invalid(error.to_string()))
+}
+
+fn answer<T: serde::Serialize>(status: StatusCode, result: Result<T, Problem>) -> Answer {
+    match result {
+        Ok(value) => respond::json(status, &value),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
+/// The gateway's answer, if it has one within [`ANSWER_TIME`].
+async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    tokio::time::timeout(ANSWER_TIME, work)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(ProblemKind::Busy, "the gateway is too busy to answer; ask again later")))
+}
+
+/// A turn to hold an upload in memory.
+async fn turn(uploads: &Semaphore) -> Result<SemaphorePermit<'_>, Problem> {
+    let busy = || Problem::new(ProblemKind::Busy, "other uploads are under way; try again in a minute");
+    tokio::time::timeout(TURN_TIME, uploads.acquire()).await.ok().and_then(Result::ok).ok_or_else(busy)
+}

@@ -1,0 +1,200 @@
+//! What travels over `/v1`, as JSON.
+
+use manyhands_core::Outcome;
+use manyhands_core::view::{JobView, NodeView};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
+use serde::{Deserialize, Serialize};
+
+/// Where a gateway's HTTP door is if nobody says otherwise: loopback only, as it has no passwords yet.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7171";
+
+/// A header that every answer of a gateway carries, so that a client tells it from whatever else may listen on the port.
+pub const SERVICE_HEADER: &str = "x-manyhands-api";
+
+/// The value of [`SERVICE_HEADER`]: the version of the API.
+pub const API_VERSION: u32 = 1;
+
+/// A program or an input that is in the gateway's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// Its Swarm reference and size.
+    pub blob: BlobRef,
+    /// The program's image id; absent for an input.
+    pub image_id: Option<Digest>,
+}
+
+/// A job that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    /// The uploaded program.
+    pub program: BlobRef,
+    /// The uploaded input; absent means empty.
+    pub input: Option<BlobRef>,
+    /// Segment size; absent lets the gateway choose from its nodes.
+    pub po2: Option<Po2>,
+    /// The receipt that is wanted.
+    pub outcome: Outcome,
+    /// Cycles after which the guest is stopped; absent means the gateway's own limit.
+    pub cycles_max: Option<u64>,
+}
+
+/// A job that was taken: it is on the gateway's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Its id.
+    pub job: JobId,
+    /// The segment size it is proved at.
+    pub po2: Po2,
+}
+
+/// A job, with what the state machine does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// How far it is, who works on it, why it waits.
+    pub view: JobView,
+    /// The program's image id.
+    pub image_id: Digest,
+    /// The receipt, once there is one.
+    pub receipt: Option<BlobRef>,
+    /// Nodes that were refused or lost in this job, newest last, at most 100: a sentence each.
+    pub incidents: Vec<Incident>,
+}
+
+/// A lease of a job that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Whose lease.
+    pub node: NodeId,
+    /// Which unit and attempt, for people.
+    pub lease: String,
+    /// `us`, `peer` or `network`.
+    pub blame: manyhands_proto::message::Blame,
+    /// Why.
+    pub reason: String,
+}
+
+/// A gateway and its fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// The program's version.
+    pub version: String,
+    /// The zkVM version of its jobs.
+    pub zkvm: String,
+    /// Its peer id as libp2p writes it.
+    pub peer_id: String,
+    /// Its node id.
+    pub node: NodeId,
+    /// Where nodes can dial it, as multiaddresses with `/p2p`.
+    pub addresses: Vec<String>,
+    /// Whether its own worker has the recursion programs.
+    pub recursion: bool,
+    /// Bytes in its chunk store.
+    pub store_used_bytes: u64,
+    /// The store's limit.
+    pub store_limit_bytes: u64,
+    /// All nodes it has heard of.
+    pub nodes: Vec<NodeView>,
+    /// Its jobs, newest first, at most 100.
+    pub jobs: Vec<JobSummary>,
+}
+
+/// One line of a job list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Its id.
+    pub job: JobId,
+    /// `open`, `assembling`, `done` or `failed`.
+    pub phase: String,
+    /// Units verified.
+    pub units_done: u32,
+    /// Units known.
+    pub units_total: u32,
+    /// Why nothing goes on, or why it failed.
+    pub note: Option<String>,
+}
+
+/// Why a request was not granted; the body of every answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The sort of problem.
+    pub kind: ProblemKind,
+    /// What, why, and what to do, in a sentence or two.
+    pub message: String,
+}
+
+/// The sort of a [`Problem`]; each has its own HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// 400: the request itself is wrong.
+    Invalid,
+    /// 403: a browser was made to ask for somebody else.
+    Forbidden,
+    /// 404: no such job, no such path, or no receipt yet.
+    NotFound,
+    /// 405: the path is right, the method is not.
+    NotAllowed,
+    /// 408: the request came too slowly.
+    TooSlow,
+    /// 409: right in itself, but not with these nodes (a segment size that none offers).
+    Unfit,
+    /// 413: larger than the gateway takes.
+    TooLarge,
+    /// 500: the gateway's own fault.
+    Internal,
+    /// 503: too much at once; the same request may be granted later.
+    Busy,
+    /// 507: the store is at its limit, or the disk is full.
+    NoSpace,
+}
+
+impl ProblemKind {
+    /// Its HTTP status.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::NotAllowed => 405,
+            Self::TooSlow => 408,
+            Self::Unfit => 409,
+            Self::TooLarge => 413,
+            Self::Internal => 500,
+            Self::Busy => 503,
+            Self::NoSpace => 507,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// The request itself is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Invalid, message)
+    }
+
+    /// There is no such thing, or not yet.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::NotFound, message)
+    }
+
+    /// The gateway's own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Internal, message)
+    }
+}
+
+/// That a gateway is there and takes requests; the answer of `/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `manyhands`, so that a stranger on the port is told from a gateway.
+    pub service: String,
+    /// The version of the API, 1.
+    pub api: u32,
+}

@@ -1,0 +1,154 @@
+//! A gateway that keeps what it is given and says what it is told, behind the real door on a real socket.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve};
+use manyhands_core::Outcome;
+use manyhands_core::view::JobView;
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const JOB: JobId = JobId([7; 16]);
+
+#[derive(Default)]
+pub struct Fake {
+    pub uploads: Mutex<Vec<Vec<u8>>>,
+    pub jobs: Mutex<Vec<JobRequest>>,
+    pub receipts: Mutex<BTreeMap<JobId, Vec<u8>>>,
+    pub aborted: Mutex<Vec<JobId>>,
+    pub refusal: Mutex<Option<Problem>>,
+}
+
+pub fn reference(bytes: &[u8]) -> BlobRef {
+    BlobRef { reference: Reference([bytes.len() as u8; 32]), size_bytes: bytes.len() as u64 }
+}
+
+impl Fake {
+    fn keep(&self, bytes: Vec<u8>, image_id: Option<Digest>) -> Result<Uploaded, Problem> {
+        let blob = reference(&bytes);
+        self.uploads.lock().unwrap().push(bytes);
+        Ok(Uploaded { blob, image_id })
+    }
+}
+
+impl Gateway for Fake {
+    async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        self.keep(bytes, Some(Digest([1; 32])))
+    }
+
+    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        self.keep(bytes, None)
+    }
+
+    async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+        if let Some(problem) = self.refusal.lock().unwrap().clone() {
+            return Err(problem);
+        }
+        let po2 = request.po2.unwrap_or(Po2::MIN);
+        self.jobs.lock().unwrap().push(request);
+        Ok(Submitted { job: JOB, po2 })
+    }
+
+    async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
+        if job != JOB {
+            return Err(Problem::not_found(format!("there is no job {job}")));
+        }
+        let view = JobView {
+            job,
+            phase: "open".to_owned(),
+            error: None,
+            po2: Po2::MIN,
+            outcome: Outcome::Composite,
+            elapsed_ms: 5,
+            segments: None,
+            user_cycles: None,
+            total_cycles: None,
+            grid: Vec::new(),
+            units_done: 0,
+            units_total: 0,
+            leases: Vec::new(),
+            results: Vec::new(),
+            eta_ms: None,
+            waiting: Some("no node is connected".to_owned()),
+        };
+        Ok(JobStatus { view, image_id: Digest([1; 32]), receipt: None, incidents: Vec::new() })
+    }
+
+    async fn abort(&self, job: JobId) -> Result<(), Problem> {
+        self.aborted.lock().unwrap().push(job);
+        Ok(())
+    }
+
+    async fn receipt(&self, job: JobId) -> Result<(BlobRef, Vec<u8>), Problem> {
+        let receipts = self.receipts.lock().unwrap();
+        let bytes = receipts.get(&job).cloned().ok_or_else(|| Problem::not_found("there is no receipt yet"))?;
+        Ok((reference(&bytes), bytes))
+    }
+
+    async fn log(&self, _: JobId) -> Result<Vec<u8>, Problem> {
+        Ok(b"<b>hello</b>\n".to_vec())
+    }
+
+    async fn status(&self) -> Result<GatewayStatus, Problem> {
+        Ok(GatewayStatus {
+            version: "0".to_owned(),
+            zkvm: "z".to_owned(),
+            peer_id: "p".to_owned(),
+            node: NodeId([2; 32]),
+            addresses: Vec::new(),
+            recursion: false,
+            store_used_bytes: 1,
+            store_limit_bytes: 2,
+            nodes: Vec::new(),
+            jobs: Vec::new(),
+        })
+    }
+}
+
+/// A served fake.
+pub struct Served {
+    pub fake: Arc<Fake>,
+    pub address: SocketAddr,
+    pub stop: oneshot::Sender<()>,
+    pub task: JoinHandle<std::io::Result<()>>,
+}
+
+pub async fn start() -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let fake = Arc::new(Fake::default());
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(serve(listener, Arc::clone(&fake), async {
+        let _ = stopped.await;
+    }));
+    Served { fake, address, stop, task }
+}
+
+impl Served {
+    /// Sends raw bytes, as no client of ours would, and reads until the gateway closes.
+    pub async fn raw(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = head.replace("HOST", &self.address.to_string());
+        stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The status and the problem that raw bytes are answered with.
+    pub async fn problem(&self, head: &str, body: &[u8]) -> (u16, Problem) {
+        let answer = self.raw(head, body).await;
+        let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or_default();
+        let json = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        let problem =
+            serde_json::from_str(json).unwrap_or_else(|_| Problem::new(ProblemKind::Internal, answer.clone()));
+        (status, problem)
+    }
+}

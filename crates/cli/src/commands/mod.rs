@@ -1,0 +1,111 @@
+//! The commands, one file each.
+
+mod attach;
+mod config;
+mod demo;
+mod doctor;
+mod gateway;
+mod node;
+mod prove;
+mod segment;
+mod status;
+mod stop;
+mod up;
+mod verify;
+mod wrap;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::failure::{Exit, Failure};
+
+/// What `manyhands` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a whole network on this machine until Ctrl-C: a gateway and some nodes.
+    Up(up::UpArgs),
+    /// Proves a program and writes its receipt.
+    Prove(prove::ProveArgs),
+    /// Comes back to a job that was left, and writes its receipt.
+    Attach(attach::AttachArgs),
+    /// Stops a job.
+    Stop(stop::StopArgs),
+    /// Checks a receipt.
+    Verify(verify::VerifyArgs),
+    /// Cuts a program's execution at several segment sizes, without proving: segments, cycles, inflation, blob sizes.
+    Segment(segment::SegmentArgs),
+    /// Makes a program binary of a bare ELF file.
+    Wrap(wrap::WrapArgs),
+    /// Shows a gateway, its nodes and its jobs.
+    Status(status::StatusArgs),
+    /// Checks whether this machine is fit, and says what to do where it is not.
+    Doctor(doctor::DoctorArgs),
+    /// Runs a gateway in the foreground.
+    Gateway(gateway::GatewayArgs),
+    /// Runs a prover node in the foreground.
+    Node(node::NodeArgs),
+    /// Starts a small network in a temporary directory, proves a program on it, and ends it.
+    Demo(demo::DemoArgs),
+    /// Shows the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+impl Command {
+    /// Whether standard output is for a program.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Prove(args) => args.json,
+            Self::Attach(args) => args.json,
+            Self::Stop(args) => args.json,
+            Self::Verify(args) => args.json,
+            Self::Segment(args) => args.json,
+            Self::Wrap(args) => args.json,
+            Self::Status(args) => args.json,
+            Self::Doctor(args) => args.json,
+            Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) | Self::Config(_) => false,
+        }
+    }
+
+    /// Does it.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Up(args) => small(up::run(args)),
+            Self::Prove(args) => small(prove::run(args)),
+            Self::Attach(args) => small(attach::run(args)),
+            Self::Stop(args) => small(stop::run(args)),
+            Self::Verify(args) => verify::run(&args),
+            Self::Segment(args) => small(segment::run(args)),
+            Self::Wrap(args) => wrap::run(&args),
+            Self::Status(args) => small(status::run(args)),
+            Self::Doctor(args) => small(doctor::run(args)),
+            Self::Gateway(args) => daemon(gateway::run(args)),
+            Self::Node(args) => daemon(node::run(args)),
+            Self::Demo(args) => small(demo::run(args)),
+            Self::Config(command) => config::run(&command),
+        }
+    }
+}
+
+/// Runs a command that mostly waits.
+fn small(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    block_on(tokio::runtime::Builder::new_current_thread().enable_all(), work)
+}
+
+/// Runs a daemon, which hashes and verifies on several cores.
+fn daemon(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    block_on(tokio::runtime::Builder::new_multi_thread().enable_all(), work)
+}
+
+fn block_on(
+    runtime: &mut tokio::runtime::Builder,
+    work: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let no_runtime = |error| Failure::new(Exit::Failed, format!("cannot start: {error}"));
+    let runtime = runtime.build().map_err(no_runtime)?;
+    let result = runtime.block_on(work);
+    // Whatever still blocks (a disk, a name server) must not keep the command from ending.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,87 @@
+//! `manyhands node`: the prover daemon in the foreground.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use manyhands_node::prover::{self, NodeReady};
+use manyhands_proto::Po2;
+
+use crate::daemon::{DaemonOptions, ReadyLine, start_logging};
+use crate::failure::Failure;
+use crate::options::po2;
+use crate::screen::table::pairs;
+use crate::screen::text::bytes;
+
+/// Options of `node`.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Gateway to work for; may be given several times. HOST:PORT is where it listens for nodes, port 7170 as a rule.
+    #[arg(long, value_name = "MULTIADDR|HOST:PORT")]
+    gateway: Vec<String>,
+    /// The largest segment to offer, 14 to 24 [default: what memory allows].
+    #[arg(long, value_name = "N", value_parser = po2)]
+    po2_max: Option<Po2>,
+    /// Memory that one slot may use, in megabytes [default: half of the machine, shared by the slots].
+    #[arg(long, value_name = "MB")]
+    memory_mb: Option<u64>,
+    /// Units to work on at the same time [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    slots: Option<u8>,
+    /// Threads of one worker [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    daemon: DaemonOptions,
+}
+
+/// Runs until a signal.
+pub async fn run(args: NodeArgs) -> Result<ExitCode, Failure> {
+    start_logging();
+    let mut config = args.daemon.load()?;
+    if !args.gateway.is_empty() {
+        config.node.gateways.clone_from(&args.gateway);
+    }
+    config.node.po2_max = args.po2_max.or(config.node.po2_max);
+    config.node.memory_bytes =
+        args.memory_mb.map(|megabytes| megabytes.saturating_mul(1_000_000)).or(config.node.memory_bytes);
+    config.node.slots = args.slots.unwrap_or(config.node.slots);
+    config.node.threads = args.threads.or(config.node.threads);
+    config.check()?;
+    let gateways = config.node.gateways.join("\n");
+    let ready = |ready: NodeReady| args.daemon.announce(&ready_line(&ready), &banner(&ready, &gateways));
+    prover::run(config, ready, args.daemon.shutdown()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ready_line(ready: &NodeReady) -> ReadyLine {
+    ReadyLine {
+        http: None,
+        peer_id: ready.peer_id.clone(),
+        addresses: ready.addresses.clone(),
+        po2_max: Some(ready.capabilities.po2_max),
+        recursion: ready.capabilities.recursion,
+    }
+}
+
+fn banner(ready: &NodeReady, gateways: &str) -> String {
+    let can = &ready.capabilities;
+    let recursion =
+        if can.recursion { "lifts and joins too" } else { "no lifts or joins (its worker has no recursion programs)" };
+    let gateways = if gateways.is_empty() { "those that announce jobs; name one with --gateway" } else { gateways };
+    let facts = [
+        ("node", ready.peer_id.clone()),
+        ("offers", format!("segments up to po2 {}, {recursion}", can.po2_max)),
+        (
+            "memory",
+            format!(
+                "{} for each of {}",
+                bytes(can.memory_bytes),
+                crate::screen::text::plural(can.slots.into(), "slot")
+            ),
+        ),
+        ("worker", can.zkvm.clone()),
+        ("addresses", ready.addresses.join("\n")),
+        ("gateways", gateways.to_owned()),
+    ];
+    pairs(&facts).join("\n")
+}

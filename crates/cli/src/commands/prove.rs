@@ -1,0 +1,88 @@
+//! `manyhands prove`: a program in, a verified receipt out.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use manyhands_core::Outcome;
+
+use crate::failure::Failure;
+use crate::files::{self, Draft, Program};
+use crate::job::{self, Followed, Terms};
+use crate::options::{GatewayOptions, Po2Choice};
+use crate::screen::progress::Progress;
+use crate::screen::{self, Paint};
+
+/// Options of `prove`.
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// The program binary (`.bin`, begins with R0BF).
+    program: PathBuf,
+    /// The guest's input, as it is.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Reads the guest's input from standard input.
+    #[arg(long, conflicts_with = "input")]
+    stdin: bool,
+    /// Segment size, 14 to 24: 2^N cycles. `auto` takes what every connected node can prove.
+    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    po2: Po2Choice,
+    /// One receipt of constant size: lifts and joins all proofs, which costs more than proving small segments.
+    #[arg(long)]
+    succinct: bool,
+    /// Where the receipt goes; a file that is there is replaced [default: PROGRAM's name with .receipt, in this directory].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Stops the guest after this many cycles [default: the gateway's limit].
+    #[arg(long, value_name = "N")]
+    cycles_max: Option<u64>,
+    /// Takes a bare ELF file too, wrapped with the v1compat kernel.
+    #[arg(long)]
+    wrap: bool,
+    #[command(flatten)]
+    gateway: GatewayOptions,
+    /// Prints the result as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Proves.
+pub async fn run(args: ProveArgs) -> Result<ExitCode, Failure> {
+    let client = args.gateway.client()?;
+    let program = Program::read(&args.program, args.wrap)?;
+    let input = files::input(args.input.as_deref(), args.stdin)?;
+    let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.receipt", program.name)));
+    protect(&path, &[Some(&args.program), args.input.as_ref()])?;
+    let draft = Draft::new(&path)?;
+    let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
+    let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max };
+    let submitted = job::submit(&client, &program, input, terms).await?;
+    screen::err(&format!("job {} at po2 {}, image id {}", submitted.job, submitted.po2, program.image_id));
+    match job::follow(&client, submitted.job, Progress::new(&program.name)).await? {
+        Followed::Interrupted => Err(job::goes_on(submitted.job)),
+        Followed::Done(status) => {
+            let summary = job::deliver(&client, &status, program.image_id, draft).await?;
+            if args.json {
+                screen::json(&summary);
+            } else {
+                screen::out(&summary.lines(Paint::stdout()).join("\n"));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Refuses to put the receipt where the program or the input is.
+fn protect(output: &Path, sources: &[Option<&PathBuf>]) -> Result<(), Failure> {
+    let is_source = |source: &&PathBuf| match (output.canonicalize(), source.canonicalize()) {
+        (Ok(output), Ok(source)) => output == source,
+        _ => false,
+    };
+    match sources.iter().flatten().find(|source| is_source(source)) {
+        Some(source) => {
+            Err(Failure::usage(format!("the receipt would replace {}", source.display()))
+                .hint("name another file with -o"))
+        }
+        None => Ok(()),
+    }
+}

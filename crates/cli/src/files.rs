@@ -1,0 +1,154 @@
+//! Files that commands read and write: bounded when read, never half-written.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use manyhands_proto::Digest;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use tempfile::NamedTempFile;
+
+use crate::failure::Failure;
+
+/// Largest receipt file that is read, in bytes: 4,000 segments of 250 kB.
+const RECEIPT_FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// A program that was read and checked.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program binary.
+    pub bytes: Vec<u8>,
+    /// Its image id, computed here: a receipt is checked against this, whatever a gateway says.
+    pub image_id: Digest,
+    /// The file's name, without directories and ending.
+    pub name: String,
+}
+
+impl Program {
+    /// Reads a program binary; with `wrap` also a bare ELF file.
+    pub fn read(path: &Path, wrap: bool) -> Result<Self, Failure> {
+        let mut bytes = read(path, "program", PROGRAM_BYTES_MAX)?;
+        if wrap && manyhands_zkvm::is_bare_elf(&bytes) {
+            bytes = manyhands_zkvm::wrap_elf(&bytes)?;
+        }
+        let image_id = manyhands_zkvm::image_id(&bytes).map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure.message = format!("{}: {}", path.display(), failure.message);
+            failure
+        })?;
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { bytes, image_id, name })
+    }
+}
+
+/// A guest's input: a file, standard input, or nothing.
+pub fn input(path: Option<&Path>, from_stdin: bool) -> Result<Vec<u8>, Failure> {
+    match path {
+        Some(path) => read(path, "input", INPUT_BYTES_MAX),
+        None if from_stdin => bounded(io::stdin().lock(), Path::new("standard input"), "input", INPUT_BYTES_MAX),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A receipt file.
+pub fn receipt(path: &Path) -> Result<Vec<u8>, Failure> {
+    read(path, "receipt", RECEIPT_FILE_BYTES_MAX)
+}
+
+/// Any file of at most `limit_bytes`; `what` names it in failures.
+pub fn read(path: &Path, what: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: io::Error| Failure::usage(format!("cannot read the {what} {}: {error}", path.display()));
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(Failure::usage(format!("cannot read the {what} {}: it is a directory", path.display())));
+    }
+    bounded(file, path, what, limit_bytes)
+}
+
+fn bounded(source: impl Read, path: &Path, what: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = source.take(limit_bytes + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::usage(format!("cannot read the {what} from {}: {error}", path.display())))?;
+    if bytes.len() as u64 > limit_bytes {
+        let limit = crate::screen::text::bytes(limit_bytes);
+        return Err(Failure::usage(format!(
+            "the {what} {} is larger than {limit}, the most that is taken",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// A file to be: opened beside its final place before the work begins, so that a wrong path costs nothing, and put in its place whole.
+#[derive(Debug)]
+pub struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Reserves `path`. What is there stays until [`Draft::finish`].
+    pub fn new(path: &Path) -> Result<Self, Failure> {
+        if path.is_dir() {
+            return Err(Failure::usage(format!("cannot write to {}: it is a directory", path.display()))
+                .hint("name a file with -o"));
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(".manyhands-").permissions(readable_by_all());
+        let file = builder.tempfile_in(parent).map_err(|error| {
+            Failure::usage(format!("cannot write to {}: {}", path.display(), error.kind()))
+                .hint("name another file with -o")
+        })?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Writes the file and puts it in its place, or leaves everything as it was.
+    pub fn finish(mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
+        let unwritable = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
+        self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all()).map_err(unwritable)?;
+        self.file.persist(&self.path).map_err(|error| unwritable(error.error))?;
+        Ok(self.path)
+    }
+}
+
+/// What an ordinary new file has; the user's umask takes its part away.
+fn readable_by_all() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_replaces_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.receipt");
+        std::fs::write(&path, "old").unwrap();
+        drop(Draft::new(&path).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left behind");
+        assert_eq!(Draft::new(&path).unwrap().finish(b"new").unwrap(), path);
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_wrong_place_is_found_before_the_work() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Draft::new(dir.path()).unwrap_err().message.contains("directory"));
+        let nowhere = dir.path().join("no/such/file");
+        assert!(Draft::new(&nowhere).unwrap_err().message.contains("no/such/file"));
+    }
+
+    #[test]
+    fn a_file_beyond_its_bound_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, [0; 11]).unwrap();
+        assert_eq!(read(&path, "input", 11).unwrap().len(), 11);
+        assert!(read(&path, "input", 10).unwrap_err().message.contains("larger than"));
+        assert!(read(dir.path(), "input", 10).unwrap_err().message.contains("directory"));
+        assert!(read(&dir.path().join("g"), "input", 10).unwrap_err().message.contains("cannot read the input"));
+    }
+}

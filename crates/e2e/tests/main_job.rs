@@ -1,0 +1,82 @@
+//! The main job, as a requester runs it: the `manyhands` command, a gateway, three node processes, real proofs; and the receipt is verified
+//! by a program that knows nothing of us.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use manyhands_e2e::daemon::NodeProcess;
+use manyhands_e2e::gateway::TestGateway;
+use manyhands_e2e::{guest, inflate_input, program, root, tiny_input};
+use manyhands_proto::Digest;
+use tokio::process::Command;
+
+/// Story: three nodes; `inflate` with 1,150 numbers is cut into six segments of 2^16 and becomes a composite receipt; then `tiny` with
+/// 3,000 turns is cut into two, which are lifted and joined into a succinct one.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_make_receipts_that_stock_risc_zero_verifies() -> Result<()> {
+    let gateway = TestGateway::start().await?;
+    let nodes: Vec<NodeProcess> = (0..3).map(|_| NodeProcess::start(&gateway.address)).collect::<Result<_>>()?;
+    gateway.nodes(3).await.with_context(|| nodes[0].log())?;
+    let dir = tempfile::tempdir()?;
+
+    let numbers = inflate_input(1150);
+    let told = prove(&gateway, dir.path(), "inflate", &numbers, &[]).await?;
+    let segments = told["segments"].as_u64().context("no segments in the JSON")?;
+    ensure!(segments >= 6, "{told}");
+    let (kind, journal) = stock_verify(&dir.path().join("inflate.receipt"), guest("inflate")?.1).await?;
+    ensure!(kind == format!("composite {segments}"), "{kind}");
+    ensure!(journal.ends_with(&hex(&1150u32.to_le_bytes())), "{journal}");
+
+    prove(&gateway, dir.path(), "tiny", &tiny_input(3000, "joined"), &["--succinct"]).await?;
+    let (kind, journal) = stock_verify(&dir.path().join("tiny.receipt"), guest("tiny")?.1).await?;
+    ensure!(kind == "succinct" && journal.ends_with(&hex(b"joined")), "{kind} {journal}");
+    let jobs = gateway.client.status().await?.jobs;
+    let succinct = jobs.first().context("no job")?;
+    ensure!(succinct.units_done == 5, "two proofs, two lifts, one join: {succinct:?}");
+
+    let wrong = stock_verify(&dir.path().join("tiny.receipt"), guest("inflate")?.1).await;
+    ensure!(wrong.is_err(), "a receipt of another program was accepted");
+    gateway.stop().await?;
+    Ok(())
+}
+
+/// Runs `manyhands prove`, as a script would.
+async fn prove(
+    gateway: &TestGateway,
+    dir: &Path,
+    name: &str,
+    input: &[u8],
+    more: &[&str],
+) -> Result<serde_json::Value> {
+    let file = dir.join(format!("{name}.input"));
+    std::fs::write(&file, input)?;
+    let output = Command::new(program("MANYHANDS_BIN")?)
+        .arg("prove")
+        .arg(root().join(format!("guests/built/{name}.bin")))
+        .arg("--input")
+        .arg(&file)
+        .arg("-o")
+        .arg(dir.join(format!("{name}.receipt")))
+        .args(["--po2", "16", "--json", "--gateway", gateway.client.address()])
+        .args(more)
+        .output()
+        .await?;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{name}: {}\n{out}\n{err}", output.status);
+    serde_json::from_str(&out).with_context(|| format!("not one JSON object: {out}"))
+}
+
+/// Kind and journal of a receipt, as the stock verifier prints them.
+async fn stock_verify(receipt: &Path, image_id: Digest) -> Result<(String, String)> {
+    let output =
+        Command::new(program("MANYHANDS_STOCK_VERIFIER")?).arg(receipt).arg(image_id.to_string()).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let (kind, journal) = text.trim().rsplit_once(' ').context("no kind and journal")?;
+    Ok((kind.to_owned(), journal.to_owned()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,124 @@
+//! Step I in a real worker: guests that end, and guests that do not end well.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use manyhands_proto::Po2;
+use manyhands_proto::worker::{Failure, Report, SegmentReport, Task};
+use manyhands_zkvm::Claim;
+use manyhands_zkvm::prove::summary;
+use serde_bytes::ByteBuf;
+use support::{Worker, execute, guest, two_segments};
+
+#[test]
+fn a_worker_says_what_it_is() {
+    let mut worker = Worker::start(&[], &[]);
+    let Some(Report::Identity(identity)) = worker.run(&Task::Identify).pop() else { panic!("no identity") };
+    assert_eq!(identity.zkvm, manyhands_zkvm::ZKVM_VERSION);
+    let printed =
+        std::process::Command::new(env!("CARGO_BIN_EXE_manyhands-worker")).arg("--identify").output().unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(printed["zkvm"], identity.zkvm);
+    assert_eq!(printed["recursion"], identity.recursion);
+}
+
+#[test]
+fn segments_come_in_order_and_their_claims_chain_to_the_journal() {
+    let input: Vec<u8> = (0_u32..300).flat_map(u32::to_le_bytes).collect();
+    let (segments, _, outcome) = Worker::start(&[], &[]).execute(&execute("inflate.bin", &input, 16));
+    let execution = outcome.unwrap();
+    assert!(segments.len() >= 2);
+    assert_eq!(segments.len() as u32, execution.segments);
+    assert_eq!(execution.image_id, manyhands_zkvm::image_id(&guest("inflate.bin")).unwrap());
+    assert_eq!(segments.iter().map(|segment| segment.user_cycles).sum::<u64>(), execution.user_cycles);
+    assert_eq!(segments.iter().map(|segment| segment.po2.cycles()).sum::<u64>(), execution.total_cycles);
+    assert_eq!(execution.journal[32..], 300_u32.to_le_bytes());
+
+    let mut whole: Option<Claim> = None;
+    for (index, segment) in segments.iter().enumerate() {
+        let claim = Claim::decode(&segment.claim).unwrap();
+        assert_eq!(segment.blob_bytes, segment.blob.len() as u64);
+        assert_eq!(summary(&segment.blob).unwrap(), (claim.clone(), index as u32, segment.po2));
+        whole = Some(whole.map_or(claim.clone(), |left| left.join(&claim).unwrap()));
+    }
+    assert!(whole.unwrap().is_success(execution.image_id, &execution.journal));
+}
+
+/// The guest's library draws 16 random bytes at the start, so two runs share their shape and journal but not their claims.
+#[test]
+fn the_same_run_has_the_same_shape_and_its_own_claims() {
+    let mut worker = Worker::start(&["--threads", "1"], &[]);
+    let (first, _, one) = worker.execute(&two_segments());
+    let (second, _, two) = worker.execute(&two_segments());
+    assert_eq!(one.unwrap(), two.unwrap());
+    let shape = |segments: &[SegmentReport]| -> Vec<_> {
+        segments.iter().map(|segment| (segment.index, segment.po2, segment.user_cycles)).collect()
+    };
+    assert_eq!(shape(&first), shape(&second));
+    let claim = |segments: &[SegmentReport], index: usize| Claim::decode(&segments[index].claim).unwrap();
+    assert_eq!(claim(&first, 0).pre(), claim(&second, 0).pre());
+    assert!(claim(&first, 0).join(&claim(&second, 1)).is_err(), "segments of two runs do not mix");
+}
+
+#[test]
+fn sizes_alone_come_without_blobs() {
+    let Task::Execute { program, input, po2, cycles_max, .. } = two_segments() else { panic!("not an execution") };
+    let mut worker = Worker::start(&[], &[]);
+    let (sized, _, outcome) = worker.execute(&Task::Execute { program, input, po2, cycles_max, blobs: false });
+    outcome.unwrap();
+    assert_eq!(sized.len(), 2);
+    assert!(sized.iter().all(|segment| segment.blob.is_empty() && segment.blob_bytes > 10_000));
+}
+
+#[test]
+fn the_guests_own_words_reach_the_user() {
+    let mut worker = Worker::start(&[], &[]);
+    let (_, log, outcome) = worker.execute(&execute("panics.bin", b"one two", 16));
+    let Err(Failure::Guest(why)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(why, "it panicked: this guest always panics; its input begins with: one two");
+    assert!(log.contains("this guest always panics"), "{log}");
+
+    let (_, _, outcome) = worker.execute(&execute("overreads.bin", &[0; 8], 16));
+    let Err(Failure::Guest(why)) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("DeserializeUnexpectedEnd"), "{why}");
+}
+
+#[test]
+fn a_guest_that_never_ends_is_stopped_and_the_worker_lives_on() {
+    let mut worker = Worker::start(&[], &[]);
+    let endless = Task::Execute {
+        program: guest("loops.bin"),
+        input: ByteBuf::new(),
+        po2: Po2::try_from(18).unwrap(),
+        cycles_max: 1_000_000,
+        blobs: false,
+    };
+    assert_eq!(worker.fail(&endless), Failure::CycleLimit { cycles_max: 1_000_000 });
+    let (_, _, outcome) = worker.execute(&two_segments());
+    outcome.unwrap();
+}
+
+#[test]
+fn what_is_no_program_says_so() {
+    let mut worker = Worker::start(&[], &[]);
+    let mut run = |program: &[u8], po2: u8| {
+        let po2 = Po2::try_from(po2).unwrap();
+        worker.fail(&Task::Execute {
+            program: ByteBuf::from(program),
+            input: ByteBuf::new(),
+            po2,
+            cycles_max: 1 << 20,
+            blobs: true,
+        })
+    };
+    assert!(matches!(run(b"\x7fELF and more", 16), Failure::Program(why) if why.contains("bare ELF")));
+    assert!(matches!(run(&[], 16), Failure::Program(_)));
+    let tiny = guest("tiny.bin");
+    assert!(matches!(run(&tiny[..tiny.len() / 2], 16), Failure::Program(_)));
+    // A kernel that is not one: loads, and does not run.
+    let mut broken = tiny.clone();
+    let length = broken.len();
+    broken[length - 20_000..].fill(0xff);
+    assert!(matches!(run(&broken, 16), Failure::Program(_) | Failure::Guest(_)));
+}

@@ -1,0 +1,79 @@
+//! Proofs by a real worker, judged by the rules that their receiver judges them by.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use manyhands_proto::worker::{Failure, Report, Task};
+use manyhands_proto::{BlobRef, Po2, Reference};
+use manyhands_zkvm::{Claim, Expected, Rejection, verify_lift, verify_segment};
+use serde_bytes::ByteBuf;
+use support::{Worker, fixture, nonce, two_segments};
+
+fn blob(bytes: &[u8]) -> BlobRef {
+    BlobRef { reference: Reference([0; 32]), size_bytes: bytes.len() as u64 }
+}
+
+#[test]
+fn a_proof_verifies_under_its_lease_and_no_other_whatever_the_environment_says() {
+    let profile = std::env::temp_dir().join(format!("manyhands-no-profile-{}", std::process::id()));
+    let variables = [("RISC0_DEV_MODE", "1"), ("RISC0_PPROF_OUT", profile.to_str().unwrap()), ("RISC0_PROVER", "ipc")];
+    let mut worker = Worker::start(&["--memory-bytes", "1500000000"], &variables);
+    let (segments, _, outcome) = worker.execute(&two_segments());
+    outcome.unwrap();
+    assert!(!profile.exists());
+
+    let last = &segments[1];
+    let reports = worker.run(&Task::Prove { segment: last.blob.clone(), nonce: nonce(1) });
+    assert!(reports.iter().any(|report| matches!(report, Report::Progress { cpu_ms } if *cpu_ms > 0)), "no progress");
+    let Some(Report::Receipt { receipt, elapsed_ms }) = reports.last() else { panic!("{:?}", reports.last()) };
+    assert!(*elapsed_ms > 0);
+    let claim = Claim::decode(&last.claim).unwrap();
+    let expected = Expected { claim: &claim, index: 1, po2: last.po2, nonce: nonce(1) };
+    verify_segment(receipt, blob(receipt), &expected).unwrap();
+    let elsewhere = verify_segment(receipt, blob(receipt), &Expected { nonce: nonce(2), ..expected });
+    assert_eq!(elsewhere, Err(Rejection::WrongNonce));
+}
+
+/// Takes about a minute: a lift costs the same for every segment.
+#[test]
+fn a_lift_verifies() {
+    let mut worker = Worker::start(&[], &[]);
+    let proof = fixture("segment1.receipt");
+    let task = Task::Lift { receipt: proof.clone() };
+    let Some(Report::Identity(identity)) = worker.run(&Task::Identify).pop() else { panic!("no identity") };
+    if !identity.recursion {
+        assert_eq!(worker.fail(&task), Failure::NoRecursion);
+        return;
+    }
+    let lifted = worker.receipt(&task);
+    let claim = Claim::decode(&fixture("segment1.claim")).unwrap();
+    let expected = Expected { claim: &claim, index: 1, po2: Po2::try_from(14).unwrap(), nonce: nonce(1) };
+    let segment = verify_segment(&proof, blob(&proof), &expected).unwrap();
+    verify_lift(&lifted, blob(&lifted), &segment).unwrap();
+}
+
+#[test]
+fn hostile_inputs_cost_a_task_and_not_the_worker() {
+    let mut worker = Worker::start(&[], &[]);
+    let (segments, _, _) = worker.execute(&two_segments());
+    let honest = &segments[1].blob;
+    let prove = |segment: &[u8]| Task::Prove { segment: ByteBuf::from(segment), nonce: nonce(1) };
+    for bytes in [&[][..], b"\x01garbage", &honest[..honest.len() / 2], &[honest.as_slice(), &[0]].concat()] {
+        assert!(matches!(worker.fail(&prove(bytes)), Failure::Input(_)));
+    }
+    // The last bytes are the output and the sizes, the first ones the index and the memory's pages.
+    let mut renamed = honest.clone();
+    renamed[1] ^= 1;
+    assert!(matches!(worker.fail(&prove(&renamed)), Failure::Input(_)));
+
+    let lift = |receipt: &[u8]| Task::Lift { receipt: ByteBuf::from(receipt) };
+    let mut wrong = fixture("segment1.receipt");
+    wrong[5_000] ^= 1;
+    for bytes in [&[][..], b"garbage", &wrong] {
+        assert!(matches!(worker.fail(&lift(bytes)), Failure::Input(_) | Failure::NoRecursion));
+    }
+    let swapped = Task::Join { left: fixture("lift1.receipt"), right: fixture("lift0.receipt") };
+    assert!(matches!(worker.fail(&swapped), Failure::Input(_) | Failure::NoRecursion));
+    assert!(matches!(worker.run(&Task::Identify).pop(), Some(Report::Identity(_))));
+}

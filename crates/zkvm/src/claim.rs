@@ -1,0 +1,177 @@
+//! Claims: what a segment, or a range of neighbouring segments, is proved to have done.
+
+use core::fmt;
+
+use manyhands_proto::Digest;
+use risc0_zkvm::sha::Digestible;
+use risc0_zkvm::{Assumptions, ExitCode, MaybePruned, Output, ReceiptClaim};
+
+use crate::{encoding, from_proto, to_proto};
+
+/// Largest encoded claim, in bytes. The largest, of a segment or range that ends with an output, has 177.
+pub const CLAIM_BYTES_MAX: usize = 512;
+
+/// The claim of a segment or range: the state of memory before and after, how it ended, its input and output.
+///
+/// Always in one form: states are open, the input is a digest, and an output is open with the journal as a digest and no assumptions.
+/// So claims of equal digest are equal byte by byte, and a receipt whose claim is written in any other form is not accepted: with
+/// states hidden behind digests it would verify alone and then break the join or the composite receipt it goes into.
+#[derive(Clone)]
+pub struct Claim {
+    inner: ReceiptClaim,
+    digest: Digest,
+}
+
+/// Why something is not a claim that Manyhands works with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The bytes are no claim.
+    #[error("not a claim: {why}")]
+    Malformed {
+        /// What the decoder says.
+        why: String,
+    },
+    /// A part that must be open is given as a digest only, or the bytes are not the one form.
+    #[error("the claim's {part} is not written out")]
+    Form {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The guest relies on other proofs.
+    #[error("the claim has assumptions (env::verify or a keccak proof), which are not supported yet")]
+    Assumptions,
+    /// Two claims that are to be joined do not follow on each other.
+    #[error("the claims are no neighbours: {why}")]
+    NotNeighbours {
+        /// In which way.
+        why: &'static str,
+    },
+}
+
+impl Claim {
+    /// Reads a claim as [`Claim::encode`] writes it.
+    ///
+    /// # Errors
+    /// [`ClaimError`] when the bytes are too many, malformed, or a claim in another form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ClaimError> {
+        if bytes.len() > CLAIM_BYTES_MAX {
+            return Err(ClaimError::Malformed {
+                why: format!("{} bytes are over the limit of {CLAIM_BYTES_MAX}", bytes.len()),
+            });
+        }
+        let claim = Self::new(encoding::decode(bytes).map_err(|why| ClaimError::Malformed { why })?)?;
+        if claim.encode() == bytes { Ok(claim) } else { Err(ClaimError::Form { part: "output" }) }
+    }
+
+    /// Writes the claim.
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain data of known length has no failure; an empty claim, which no decoder takes, stands for the impossible.
+        encoding::encode(&self.inner).unwrap_or_default()
+    }
+
+    /// The claim's digest, which is what a proof commits to.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The digest of the state before; that of a program's first segment is its image id.
+    pub fn pre(&self) -> Digest {
+        to_proto(self.inner.pre.digest())
+    }
+
+    /// The digest of the state after.
+    pub fn post(&self) -> Digest {
+        to_proto(self.inner.post.digest())
+    }
+
+    /// Whether the guest had not ended: another segment follows.
+    pub fn continues(&self) -> bool {
+        self.inner.exit_code == ExitCode::SystemSplit
+    }
+
+    /// The claim of this range and its right neighbour together.
+    ///
+    /// # Errors
+    /// [`ClaimError::NotNeighbours`] when the guest had ended on the left, or the right does not begin where the left stops.
+    pub fn join(&self, right: &Self) -> Result<Self, ClaimError> {
+        if !self.continues() {
+            return Err(ClaimError::NotNeighbours { why: "the guest had ended on the left" });
+        }
+        if self.post() != right.pre() {
+            return Err(ClaimError::NotNeighbours { why: "the right begins in another state than the left ends in" });
+        }
+        Self::new(self.inner.join(&right.inner))
+    }
+
+    /// Whether this is the claim that `image_id` ran to its end, succeeded, and committed `journal`.
+    pub fn is_success(&self, image_id: Digest, journal: &[u8]) -> bool {
+        self.digest == Self::of_success(image_id, journal)
+    }
+
+    /// The digest of the claim that `image_id` ran to its end, succeeded, and committed `journal`.
+    pub(crate) fn of_success(image_id: Digest, journal: &[u8]) -> Digest {
+        to_proto(ReceiptClaim::ok(from_proto(image_id), MaybePruned::Pruned(journal.digest())).digest())
+    }
+
+    /// Brings a claim into the one form.
+    pub(crate) fn new(claim: ReceiptClaim) -> Result<Self, ClaimError> {
+        claim.pre.as_value().map_err(|_| ClaimError::Form { part: "state before" })?;
+        claim.post.as_value().map_err(|_| ClaimError::Form { part: "state after" })?;
+        let inner = ReceiptClaim {
+            input: MaybePruned::Pruned(claim.input.digest()),
+            output: MaybePruned::Value(one_output(claim.output)?),
+            ..claim
+        };
+        Ok(Self { digest: to_proto(inner.digest()), inner })
+    }
+
+    /// Whether a receipt's claim is this one, in its one form.
+    pub(crate) fn is(&self, claim: &ReceiptClaim) -> bool {
+        let own = self.encode();
+        !own.is_empty() && encoding::encode(claim).is_ok_and(|bytes| bytes == own)
+    }
+
+    /// The claim in RISC Zero's type.
+    #[cfg(feature = "prove")]
+    pub(crate) const fn inner(&self) -> &ReceiptClaim {
+        &self.inner
+    }
+}
+
+fn one_output(output: MaybePruned<Option<Output>>) -> Result<Option<Output>, ClaimError> {
+    if output.is_none() {
+        return Ok(None);
+    }
+    let output = output.value().map_err(|_| ClaimError::Form { part: "output" })?;
+    output.map(without_journal).transpose()
+}
+
+/// An output with its journal as a digest: the journal travels once, beside the claims, not in every copy of the last one.
+fn without_journal(output: Output) -> Result<Output, ClaimError> {
+    if output.assumptions.digest() != risc0_zkvm::Digest::ZERO {
+        return Err(ClaimError::Assumptions);
+    }
+    Ok(Output {
+        journal: MaybePruned::Pruned(output.journal.digest()),
+        assumptions: MaybePruned::Value(Assumptions(Vec::new())),
+    })
+}
+
+impl PartialEq for Claim {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.is(&other.inner)
+    }
+}
+
+impl Eq for Claim {}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("digest", &self.digest)
+            .field("pre", &self.pre())
+            .field("post", &self.post())
+            .field("exit", &self.inner.exit_code)
+            .finish()
+    }
+}

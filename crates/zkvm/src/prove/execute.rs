@@ -1,0 +1,193 @@
+//! Step I: runs a guest and cuts it into segments, each handed out while the guest still runs.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use manyhands_proto::Po2;
+use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, SEGMENT_BYTES_MAX};
+use manyhands_proto::worker::{Execution, Failure, Report, SegmentReport};
+use risc0_binfmt::ExitCode;
+use risc0_zkvm::sha::Digestible;
+use risc0_zkvm::{
+    CoprocessorCallback, ExecutorEnv, ExecutorImpl, NullSegmentRef, ProveKeccakRequest, Segment, SegmentRef, Session,
+};
+use serde_bytes::ByteBuf;
+
+use super::blob::Blob;
+use super::guarded;
+use crate::{ClaimError, PO2_MAX, is_provable, program, to_proto};
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecuteTask<'a> {
+    /// The program binary (`R0BF`).
+    pub program: &'a [u8],
+    /// What the guest reads from its input.
+    pub input: &'a [u8],
+    /// Segment size.
+    pub po2: Po2,
+    /// Cycles of the guest's own instructions after which it is stopped.
+    pub cycles_max: u64,
+    /// Whether the reports carry the segments' blobs.
+    pub blobs: bool,
+}
+
+/// Where reports go while the guest runs: segments from a thread of the executor, the guest's output from the caller's.
+pub type Sink<'a> = dyn Fn(Report) -> io::Result<()> + Sync + 'a;
+
+/// Runs a guest to its end. `sink` gets a [`Report::Segment`] for each segment, in order, and a [`Report::Log`] for what the guest
+/// writes, up to [`GUEST_LOG_BYTES_MAX`]. Nothing accumulates but the journal.
+///
+/// # Errors
+/// [`Failure`] with the guest's own words when it panicked.
+pub fn execute(task: &ExecuteTask<'_>, sink: &Sink<'_>) -> Result<Execution, Failure> {
+    if !is_provable(task.po2) {
+        return Err(Failure::Unsupported(format!("segments of 2^{}; the largest are 2^{PO2_MAX}", task.po2)));
+    }
+    program::check(task.program).map_err(|error| Failure::Program(error.to_string()))?;
+    let total_cycles = AtomicU64::new(0);
+    let session =
+        guarded(of_panic, || run(task, sink, &total_cycles).map_err(|error| of_error(&error, task.cycles_max)))?;
+    outcome(session, total_cycles.into_inner())
+}
+
+fn run(task: &ExecuteTask<'_>, sink: &Sink<'_>, total_cycles: &AtomicU64) -> anyhow::Result<Session> {
+    let left_bytes = Rc::new(Cell::new(GUEST_LOG_BYTES_MAX));
+    let log = |stderr| GuestLog { stderr, sink, left_bytes: left_bytes.clone() };
+    let env = ExecutorEnv::builder()
+        .segment_limit_po2(task.po2.get().into())
+        .session_limit(Some(task.cycles_max))
+        .read_fd(0, task.input)
+        .stdout(log(false))
+        .stderr(log(true))
+        .coprocessor_callback(NoKeccak)
+        .build()?;
+    ExecutorImpl::from_elf(env, task.program)?.run_with_callback(|segment| {
+        let report = report(&segment, task.blobs)?;
+        total_cycles.fetch_add(report.po2.cycles(), Ordering::Relaxed);
+        sink(Report::Segment(report)).map_err(SinkError)?;
+        Ok(Box::new(NullSegmentRef) as Box<dyn SegmentRef>)
+    })
+}
+
+fn report(segment: &Segment, with_blob: bool) -> anyhow::Result<SegmentReport> {
+    let parts = Blob::of(segment).map_err(anyhow::Error::msg)?;
+    let claim = parts.claim()?;
+    let po2 = parts.po2().ok_or_else(|| anyhow::anyhow!("a segment of 2^{} cycles", segment.po2()))?;
+    let blob = parts.encode();
+    let blob_bytes = blob.len() as u64;
+    anyhow::ensure!(
+        blob_bytes <= SEGMENT_BYTES_MAX,
+        Refused(format!("a segment blob of {blob_bytes} bytes; choose smaller segments"))
+    );
+    Ok(SegmentReport {
+        index: parts.index(),
+        po2,
+        user_cycles: parts.user_cycles(),
+        claim: ByteBuf::from(claim.encode()),
+        blob: ByteBuf::from(if with_blob { blob } else { Vec::new() }),
+        blob_bytes,
+    })
+}
+
+fn outcome(session: Session, total_cycles: u64) -> Result<Execution, Failure> {
+    if !session.assumptions.is_empty() || !session.mmr_assumptions.is_empty() {
+        return Err(Failure::Unsupported(ClaimError::Assumptions.to_string()));
+    }
+    match session.exit_code {
+        ExitCode::Halted(0) => {}
+        ExitCode::Halted(code) => return Err(Failure::Guest(format!("it ended with exit code {code}"))),
+        ExitCode::Paused(_) => return Err(Failure::Unsupported("guests that pause".into())),
+        other => return Err(Failure::Guest(format!("it ended with {other:?}"))),
+    }
+    Ok(Execution {
+        image_id: to_proto(session.pre_state.digest()),
+        segments: u32::try_from(session.segments.len()).unwrap_or(u32::MAX),
+        user_cycles: session.user_cycles,
+        total_cycles,
+        journal: ByteBuf::from(session.journal.unwrap_or_default().bytes),
+    })
+}
+
+/// The words by which RISC Zero's executor (3.0.6) says what happened; it has no types for them.
+const PANICKED: &str = "Guest panicked: ";
+const LIMIT_EXCEEDED: &str = "Session limit exceeded";
+const NO_ASSUMPTION: &str = "no receipt found to resolve assumption";
+const TOO_SMALL: &str = "too small for instruction";
+
+fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
+    let text = format!("{error:#}");
+    if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
+        return Failure::Unsupported(refused.0.clone());
+    }
+    if text.contains(NO_ASSUMPTION) || error.chain().any(|cause| cause.downcast_ref() == Some(&ClaimError::Assumptions))
+    {
+        return Failure::Unsupported(ClaimError::Assumptions.to_string());
+    }
+    if let Some(gone) = error.chain().find_map(|cause| cause.downcast_ref::<SinkError>()) {
+        return Failure::Prover(gone.to_string());
+    }
+    if text.contains(LIMIT_EXCEEDED) {
+        return Failure::CycleLimit { cycles_max };
+    }
+    match text.split_once(PANICKED) {
+        Some((_, message)) => Failure::Guest(format!("it panicked: {message}")),
+        None => Failure::Guest(text),
+    }
+}
+
+fn of_panic(panic: String) -> Failure {
+    if panic.contains(TOO_SMALL) {
+        return Failure::Unsupported("this guest does not fit into segments of this size; choose larger ones".into());
+    }
+    Failure::Guest(format!("the executor gave up: {panic}"))
+}
+
+/// Something that the executor would do and Manyhands does not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+/// The daemon does not take reports any more.
+#[derive(Debug, thiserror::Error)]
+#[error("reports cannot be written")]
+struct SinkError(#[source] io::Error);
+
+/// Ends an execution at its first keccak proof, rather than after all segments were handed out.
+struct NoKeccak;
+
+impl CoprocessorCallback for NoKeccak {
+    fn prove_keccak(&mut self, _: ProveKeccakRequest) -> anyhow::Result<()> {
+        Err(Refused("keccak proofs (the guest uses the keccak accelerator)".into()).into())
+    }
+}
+
+/// What the guest writes, up to a limit that its two streams share.
+struct GuestLog<'a> {
+    stderr: bool,
+    sink: &'a Sink<'a>,
+    left_bytes: Rc<Cell<usize>>,
+}
+
+impl Write for GuestLog<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left_bytes.get();
+        if left == 0 {
+            return Ok(bytes.len());
+        }
+        let kept = bytes.get(..bytes.len().min(left)).unwrap_or_default();
+        self.left_bytes.set(left - kept.len());
+        (self.sink)(Report::Log { stderr: self.stderr, bytes: ByteBuf::from(kept) })?;
+        if self.left_bytes.get() == 0 {
+            let note = format!("\n[what the guest writes after {GUEST_LOG_BYTES_MAX} bytes is dropped]\n");
+            (self.sink)(Report::Log { stderr: true, bytes: ByteBuf::from(note) })?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
