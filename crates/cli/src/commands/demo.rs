@@ -43,7 +43,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// How many numbers it is given: cycles grow with them.
-    #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(0..=1 << 24))]
+    #[arg(long, value_name = "N", default_value_t = 1_200, value_parser = clap::value_parser!(u32).range(0..=1 << 24))]
     numbers: u32,
     /// Keeps the temporary directory, with the receipt and the logs.
     #[arg(long)]

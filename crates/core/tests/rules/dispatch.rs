@@ -45,9 +45,13 @@ fn a_stored_unit_is_leased_in_the_same_round_trip() {
     assert_eq!(lease.po2, po2(16));
     assert_eq!(lease.nonce, Nonce::for_lease(node(1), JOB, 0, 1));
     assert_eq!(lease.heartbeat_ms, desk.policy.heartbeat_ms);
-    assert_eq!(lease.deadline_ms, 3 * 28_000 + 30_000, "three times the paper's laptop, and the transfer");
+    assert_eq!(
+        lease.deadline_ms,
+        3 * 56_000 + 30_000,
+        "three times what an unmeasured machine takes, and the transfer"
+    );
     assert_eq!(lease.holders[0].node, node(0xee), "the gateway itself has the segment");
-    assert_eq!(desk.events(), [Event::Leased { lease: lease.id, node: node(1), predicted_ms: 28_000 }]);
+    assert_eq!(desk.events(), [Event::Leased { lease: lease.id, node: node(1), predicted_ms: 56_000 }]);
 }
 
 #[test]

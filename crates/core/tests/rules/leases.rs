@@ -34,7 +34,7 @@ fn heartbeats_keep_a_lease_until_its_deadline() {
     assert_eq!(desk.events(), []);
     desk.wait(lease.deadline_ms - (beats - 1) * 5_000);
     assert!(desk.announced());
-    let reason = "no result within 114 s".to_owned();
+    let reason = "no result within 198 s".to_owned();
     let refusal = Refusal { blame: Blame::Peer, reason };
     assert_eq!(desk.events(), [Event::Refused { lease: lease.id, node: node(1), refusal }]);
 }

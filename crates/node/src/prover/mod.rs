@@ -8,6 +8,7 @@ use std::time::Duration;
 use manyhands_blob::ChunkStore;
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::Prover;
+use manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
 use manyhands_net::{Identity, Net, peer_text};
 use manyhands_proto::Po2;
 use manyhands_proto::message::{Capabilities, Holder};
@@ -107,7 +108,7 @@ fn capabilities(config: &Config, worker: &manyhands_proto::worker::Identity) -> 
         memory_bytes,
         slots,
         cores: machine::cores(),
-        recursion: worker.recursion,
+        recursion: worker.recursion && memory_bytes >= RECURSION_MEMORY_BYTES,
         timings: Vec::new(),
     })
 }
