@@ -43,8 +43,6 @@ pub struct Policy {
     pub unit_failures_max: usize,
     /// How often an open job with leasable units is announced again: nodes join at any time.
     pub announce_ms: u64,
-    /// Leases of one unit that may run at the same time. One for now: a copy is made only when a lease is lost.
-    pub copies_max: usize,
     /// Attempts of one unit that are remembered, so that a late valid proof is still known. Older ones are forgotten.
     pub attempts_remembered: usize,
     /// Nodes remembered. Each is a few hundred bytes; beyond it the ones not heard of for longest are forgotten.
@@ -70,7 +68,6 @@ impl Default for Policy {
             fetches_max: 10,
             unit_failures_max: 3,
             announce_ms: 10_000,
-            copies_max: 1,
             attempts_remembered: 64,
             peers_max: 50_000,
         }

@@ -44,6 +44,11 @@ impl TestGateway {
     /// Starts one on existing data.
     pub async fn start_in(dir: TempDir) -> Result<Self> {
         let config = config(dir.path())?;
+        Self::start_with(dir, config).await
+    }
+
+    /// Starts one as configured.
+    pub async fn start_with(dir: TempDir, config: Config) -> Result<Self> {
         let (ready, is_ready) = oneshot::channel::<GatewayReady>();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(gateway::run(config, move |up| drop(ready.send(up)), async move {
