@@ -55,6 +55,15 @@ impl BlobError {
     }
 }
 
+/// Runs work on the store on a thread that may block.
+pub(crate) async fn on_store<T: Send + 'static>(
+    store: &ChunkStore,
+    work: impl FnOnce(&ChunkStore) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+}
+
 /// Fetches `blob` from the first of `holders` that gives it, and has `owner` hold it.
 pub(crate) async fn fetch_blob(
     net: &Net,
@@ -77,9 +86,9 @@ pub(crate) async fn fetch_blob(
 }
 
 async fn hold_if_here(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> bool {
-    let (store, owner) = (store.clone(), owner.clone());
-    let held = tokio::task::spawn_blocking(move || Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
-    held.await.is_ok_and(|held: Result<bool, StoreError>| held.unwrap_or(false))
+    let owner = owner.clone();
+    let held = on_store(store, move |store| Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
+    held.await.unwrap_or(false)
 }
 
 async fn fetch_from(

@@ -51,6 +51,16 @@ impl Door {
         })
     }
 
+    async fn forget_uploads(&self, program: BlobRef, input: Option<BlobRef>) {
+        let released = self.tasks.on_store(move |store| {
+            let mut blobs = std::iter::once(program).chain(input);
+            blobs.try_for_each(|blob| store.release(&uploads(), &blob.reference).map(|_| ()))
+        });
+        if let Err(error) = released.await {
+            tracing::warn!(%error, "uploads could not be released");
+        }
+    }
+
     async fn let_go(&self, job: JobId) {
         let _ = self.tasks.on_store(move |store| store.release_owner(&owner_of(job))).await;
     }
@@ -89,8 +99,10 @@ impl Gateway for Door {
             }
             Err(error) => Err(error),
         };
-        if submitted.is_err() {
-            self.let_go(job).await;
+        match &submitted {
+            // The job holds its blobs now; kept as uploads too, they would fill the store until the next start.
+            Ok(_) => self.forget_uploads(request.program, request.input).await,
+            Err(_) => self.let_go(job).await,
         }
         submitted
     }

@@ -16,7 +16,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::jobs_db::{JobRow, SegmentRow};
-use crate::blobs::{BlobError, fetch_blob};
+use crate::blobs::{BlobError, fetch_blob, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::worker::{Worker, WorkerOptions};
 
@@ -83,8 +83,7 @@ impl Tasks {
         &self,
         work: impl FnOnce(&ChunkStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+        on_store(&self.store, work).await
     }
 
     /// Steps I and II: runs the guest; each segment is stored as it appears.

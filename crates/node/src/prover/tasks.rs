@@ -13,7 +13,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::blobs::fetch_blob;
+use crate::blobs::{fetch_blob, on_store};
 use crate::worker::{Worker, WorkerError, WorkerOptions};
 
 /// What a task tells the event loop.
@@ -63,8 +63,7 @@ impl Tasks {
         &self,
         work: impl FnOnce(&ChunkStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+        on_store(&self.store, work).await
     }
 
     /// Asks a gateway; whatever happens, the state machine hears of it.
