@@ -66,10 +66,11 @@ async fn flipped_bytes(gateway: &TestGateway, job: JobId) -> Result<Vec<u8>> {
     let (lease, segment) = villain.lease().await?;
     let honest = villain.prove(lease.id, &segment, lease.nonce).await?;
     let mut flipped = honest.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
+    // The lowest bit of a word in the middle of the seal: still a number of the field, but not the one that was proved.
+    let word = 8 + 4 * (flipped.len() / 8);
+    flipped[word] ^= 1;
     ensure!(villain.deliver(lease.id, &flipped).await? == Some(Response::Stale));
-    blamed(gateway, job, villain.id(), "").await?;
+    blamed(gateway, job, villain.id(), "the proof is not valid").await?;
     ensure!(gateway.offences(villain.id()).await? == 1);
     Ok(honest)
 }
@@ -78,7 +79,7 @@ async fn truncated(gateway: &TestGateway, job: JobId, honest: &[u8]) -> Result<(
     let villain = Villain::connect(&gateway.address, Hands::Honest).await?;
     let (lease, _) = villain.lease().await?;
     ensure!(villain.deliver(lease.id, &honest[..honest.len() / 2]).await? == Some(Response::Stale));
-    blamed(gateway, job, villain.id(), "").await?;
+    blamed(gateway, job, villain.id(), "not a receipt").await?;
     ensure!(gateway.offences(villain.id()).await? == 1);
     Ok(())
 }
