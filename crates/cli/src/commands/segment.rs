@@ -233,7 +233,7 @@ mod tests {
         );
         assert_eq!(
             lines[2],
-            " 16     2,174   142,500,000     1.698x    5.0 kB   38 kB  52 kB      95 kB           671 MB"
+            " 16     2,174   142,500,000     1.698x    5.0 kB   38 kB  52 kB      95 kB           705 MB"
         );
         assert_eq!(lines.last().unwrap(), "- at po2 14: segment limit (16384) too small");
     }
