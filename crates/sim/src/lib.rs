@@ -1,0 +1,6 @@
+//! The simulator: the real state machines of gateways and nodes (steps I to VI) in a discrete-event world on virtual time.
+//!
+//! Nothing here reads a clock, opens a socket or draws a number that the seed does not decide; the same scenario and seed give the
+//! same event log on every machine.
+
+pub mod record;
