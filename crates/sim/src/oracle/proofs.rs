@@ -176,7 +176,7 @@ mod tests {
         let garbage = receipts.store(Receipt { is_garbage: true, ..receipt(Unit::Prove(3), nonce(1)) }).reference;
         let other = receipts.store(receipt(Unit::Prove(4), nonce(1))).reference;
         let check = Check::Segment { index: 3, po2: Po2::MIN, nonce: nonce(1), claim: Claim::new(2, 3) };
-        let verdict = |reference| receipts.check(2, reference, &check).unwrap();
+        let verdict = |reference: &Reference| receipts.check(2, reference, &check).unwrap();
         assert!(matches!(verdict(&good), Ok(Checked::Segment(proof)) if proof.index() == 3));
         for reference in [stolen, garbage, other, segment_reference(2, 3)] {
             assert_eq!(verdict(&reference).unwrap_err().blame, Blame::Peer);
