@@ -1,11 +1,14 @@
-//! Runs a built-in scenario once and says in one line what came of it: `cargo run --release -p manyhands-sim --example speed -- cafe 1`.
+//! Runs a scenario once, a built-in one or that of a TOML file, and says in one line what came of it: `cargo run --release -p manyhands-sim --example speed -- cafe 1`.
 //! Numbers after the name and the seed replace the nodes and the jobs of the scenario's first load. Time it from outside.
 
 use manyhands_sim::{Scenario, run};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
-    let mut scenario = Scenario::built_in(&words.next().unwrap_or_else(|| "cafe".to_owned()))?;
+    let name = words.next().unwrap_or_else(|| "cafe".to_owned());
+    let is_file = name.ends_with(".toml");
+    let mut scenario =
+        if is_file { Scenario::from_toml(&std::fs::read_to_string(name)?)? } else { Scenario::built_in(&name)? };
     let seed = words.next().map_or(Ok(1), |word| word.parse())?;
     if let Some(nodes) = words.next() {
         scenario.fleet.nodes = nodes.parse()?;

@@ -54,12 +54,10 @@ pub(crate) fn receipt_bytes(unit: Unit, po2: Po2) -> u64 {
     }
 }
 
+/// A row of the table; there is one for every size that can be.
 fn segment(po2: u8) -> (u64, u64) {
-    let (smallest, largest) = (SEGMENTS[0], SEGMENTS[SEGMENTS.len() - 1]);
-    match usize::from(po2).checked_sub(14) {
-        None => smallest,
-        Some(row) => SEGMENTS.get(row).copied().unwrap_or(largest),
-    }
+    let row = usize::from(po2.saturating_sub(14));
+    SEGMENTS.get(row).or(SEGMENTS.last()).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

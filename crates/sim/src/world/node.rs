@@ -132,14 +132,15 @@ impl World<'_> {
         };
         let is_idle =
             machine.is_up && machine.bid.is_none() && machine.core.leases().count() < usize::from(traits.slots);
-        if is_idle != machine.is_idle {
-            machine.is_idle = is_idle;
-            if is_idle {
-                self.idle.insert(node)
-            } else {
-                self.idle.remove(&node)
-            };
+        if is_idle == machine.is_idle {
+            return false;
         }
+        machine.is_idle = is_idle;
+        if is_idle {
+            self.idle.insert(node)
+        } else {
+            self.idle.remove(&node)
+        };
         if !is_idle || machine.noticed == self.notices || self.gateways.len() == 1 {
             return false;
         }
