@@ -6,7 +6,7 @@
 use manyhands_core::Outcome;
 use manyhands_proto::unit::UnitKind;
 use manyhands_sim::record::{End, Run};
-use manyhands_sim::scenario::{BUILT_IN, Churn, CorrelatedLoss, Load, Villains};
+use manyhands_sim::scenario::{Arrival, BUILT_IN, Churn, CorrelatedLoss, Load, Villains};
 use manyhands_sim::{Scenario, run};
 use proptest::prelude::*;
 
@@ -162,6 +162,42 @@ fn what_cannot_be_is_refused() {
     }
     assert!(Scenario::from_toml("name = \"x\"\nfleet.nods = 1\n[[jobs]]\n").is_err());
     assert!(run(&Scenario { jobs: Vec::new(), ..small() }, 1).is_err());
+}
+
+/// Deadlines on the wire are durations: what a node's clock shows is its own affair.
+#[test]
+fn clocks_that_are_set_wrong_change_nothing() {
+    let world = |skew_ms| {
+        let mut scenario = small();
+        scenario.messages.lost = 0.1;
+        (scenario.clocks.skew_ms, scenario.clocks.drift_ppm) = (skew_ms, 0);
+        finished(&scenario, 11)
+    };
+    assert_eq!(world(0), world(120_000));
+}
+
+#[test]
+fn jobs_come_when_they_should() {
+    let mut scenario = small();
+    let load = Load { count: 3, every_ms: 60_000, segments: 2, ..scenario.jobs[0].clone() };
+    scenario.jobs = vec![
+        Load { arrival: Arrival::Poisson, ..load.clone() },
+        Load { arrival: Arrival::Every, first_ms: 5_000, ..load },
+    ];
+    let run = finished(&scenario, 12);
+    let submitted: Vec<u64> = run.jobs.iter().map(|job| job.submitted_ms).collect();
+    assert!(submitted.is_sorted() && submitted.len() == 6, "{submitted:?}");
+    assert!([5_000, 65_000, 125_000].iter().all(|at| submitted.contains(at)), "{submitted:?}");
+}
+
+/// The benchmark's world with fewer machines: churn, a loss of many, liars and wasters.
+#[test]
+fn a_thousand_nodes_prove_the_papers_program() {
+    let mut scenario = Scenario::built_in("bench-168").unwrap();
+    (scenario.fleet.nodes, scenario.jobs[0].count) = (1_000, 1);
+    let run = run(&scenario, 1).unwrap();
+    assert!(run.jobs[0].finished_ms.is_some());
+    assert!(count(&run, End::Refused) > 0 && count(&run, End::Lapsed) > 0);
 }
 
 #[test]
