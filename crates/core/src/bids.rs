@@ -97,15 +97,6 @@ impl Bids {
         self.by_class.insert(class, ranked);
     }
 
-    /// Forgets the order of classes that nobody asks for.
-    pub(crate) fn retain_classes(&mut self, is_used: impl Fn(&Class) -> bool) {
-        let unused: Vec<Class> = self.by_class.keys().filter(|class| !is_used(class)).copied().collect();
-        for class in unused {
-            self.by_class.remove(&class);
-            self.by_node.values_mut().for_each(|held| held.places.retain(|(of, _)| *of != class));
-        }
-    }
-
     /// Whether a waiting node is able to do a class of units.
     pub(crate) fn is_able(&self, class: Class, node: &NodeId) -> bool {
         self.by_node.get(node).is_some_and(|held| held.places.iter().any(|(of, _)| *of == class))

@@ -17,7 +17,7 @@ impl Place {
 }
 
 /// The least time, in milliseconds, in which `places` can do `units` units of one sort when each does whole units one after the other:
-/// the list bound T* of docs/scheduling.md. Nothing without a place.
+/// the list bound T* of docs/scheduling.md. Up to one part in 256 above it, which no prediction is worth. Nothing without a place.
 pub fn horizon_ms(places: &[Place], units: u64) -> Option<u64> {
     let is_enough = |ms: u64| {
         let mut done: u64 = 0;
@@ -33,7 +33,7 @@ pub fn horizon_ms(places: &[Place], units: u64) -> Option<u64> {
     // One place alone is enough in this time, so the answer is not beyond it.
     let mut enough = places.iter().map(alone).min()?;
     let mut too_little = 0;
-    while enough.saturating_sub(too_little) > 1 {
+    while enough.saturating_sub(too_little) > (enough / 256).max(1) {
         let middle = too_little.midpoint(enough);
         if is_enough(middle) { enough = middle } else { too_little = middle }
     }

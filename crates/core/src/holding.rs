@@ -27,6 +27,11 @@ impl Holding {
         self.0.get(node).into_iter().flatten().copied()
     }
 
+    /// The nodes that hold leases, in the order of their ids.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&NodeId, &BTreeSet<LeaseId>)> {
+        self.0.iter()
+    }
+
     /// How many leases a node works on.
     pub(crate) fn count(&self, node: &NodeId) -> usize {
         self.0.get(node).map_or(0, BTreeSet::len)

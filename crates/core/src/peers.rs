@@ -252,9 +252,16 @@ impl PeerBook {
         self.count(node, true, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = 0;
+        }
+        self.took_longer(node, kind, po2, elapsed_ms);
+        self.stumble(now, node, "another node was done long before it", policy);
+    }
+
+    /// A node needs longer than `elapsed_ms` for such a unit: the next lease's deadline is to allow for that.
+    pub fn took_longer(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
+        if let Some(peer) = self.peers.get_mut(node) {
             peer.observe_at_least(kind, po2, elapsed_ms);
         }
-        self.stumble(now, node, "another node was done long before it", policy);
     }
 
     /// Gives a node that let a lease lapse a rest.

@@ -22,9 +22,9 @@ pub struct Policy {
     pub bids_held_max: usize,
     /// When a node that got no work asks again. Short, because a job notice wakes it anyway and this only mends lost notices.
     pub retry_ms: u64,
-    /// How often a leased unit is confirmed.
+    /// How often a leased unit is confirmed. A gateway of ten thousand leases takes a thousand such messages a second.
     pub heartbeat_ms: u64,
-    /// Silence after which a lease counts as lost: five heartbeats, between the 20 s and 30 s that SP1's cluster found safe.
+    /// Silence after which a lease counts as lost: three heartbeats, the 30 s that SP1's cluster found safe. A connection that breaks is seen at once.
     pub silence_ms: u64,
     /// A lease's deadline is its prediction times this, in percent. A weak machine's owner may use it: three times the usual was
     /// the upper end that BOINC hosts show.
@@ -78,6 +78,8 @@ pub struct Policy {
     /// Copies under way in percent of all leases under way: what hedging may cost while real work waits. It keeps an overload, which
     /// makes every lease late, from feeding itself.
     pub copies_percent: usize,
+    /// Copies of late leases that are allowed beyond that, in percent of the waiting nodes for which there is nothing else.
+    pub spare_percent: usize,
     /// Copies that are always allowed, so that small fleets can hedge at all.
     pub copies_min: usize,
     /// When nothing waits, a lease gets a copy if a free node is predicted to save this many percent of its remaining time. Zero never.
@@ -100,8 +102,8 @@ impl Default for Policy {
             bid_hold_ms: 20_000,
             bids_held_max: 20_000,
             retry_ms: 10_000,
-            heartbeat_ms: 5_000,
-            silence_ms: 25_000,
+            heartbeat_ms: 10_000,
+            silence_ms: 30_000,
             deadline_percent: 300,
             transfer_ms: 30_000,
             recursion_percent: 200,
@@ -124,11 +126,12 @@ impl Default for Policy {
             copies_first: 1,
             copies_max: 4,
             copies_percent: 15,
+            spare_percent: 25,
             copies_min: 2,
             late_gain_percent: 30,
             near_wait_ms: 500,
             near_gain_ms: 3_000,
-            plan_ms_min: 500,
+            plan_ms_min: 2_000,
             plan_ms_max: 10_000,
             present_ms: 60_000,
         }

@@ -262,6 +262,11 @@ impl<P: ProofSystem> Entry<P> {
         (wants_copy && live < policy.copies_max).then_some(ready::Need::Copy)
     }
 
+    /// Whether every live lease has passed its own prediction.
+    pub(crate) fn is_late(&self) -> bool {
+        self.live().all(|(_, lease)| lease.doubt == Some(Doubt::Late))
+    }
+
     /// Leases that still bind somebody.
     pub(crate) fn live(&self) -> impl Iterator<Item = (u32, &LeaseRecord)> {
         self.leases

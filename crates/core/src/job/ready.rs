@@ -38,6 +38,11 @@ impl ReadyIndex {
         self.count
     }
 
+    /// Whether any unit wants a copy.
+    pub(crate) fn wants_copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
     pub(crate) fn insert(&mut self, class: Class, need: Need, unit: Unit) {
         if need == Need::Copy {
             self.copies.entry(class).or_default().insert(unit);

@@ -83,9 +83,14 @@ impl<P: ProofSystem> Job<P> {
         record.heard = cx.now;
         match record.status {
             LeaseStatus::Running(_) => record.status = LeaseStatus::Running(stage),
-            // Thought lost, but alive, and nobody else has the unit: the same lease goes on.
-            LeaseStatus::Over if !has_other && cx.now < record.deadline && cx.has_free_slot(&node) => {
+            // Thought lost, but alive, and nobody else has the unit: the same lease goes on, as one that is late, so that whoever comes
+            // gets a copy. On a machine slower than anybody thought, starting again would never end.
+            LeaseStatus::Over if !has_other && cx.has_free_slot(&node) => {
                 record.status = LeaseStatus::Running(stage);
+                record.doubt = Some(Doubt::Late);
+                if record.deadline <= cx.now {
+                    record.deadline = cx.now.after(cx.policy.deadline_ms(cx.now.since(record.granted)));
+                }
                 let wake = record.due(cx.policy).0;
                 cx.holding.begin(node, lease);
                 cx.timers.add(wake, Wake::Lease(node, lease));
@@ -145,7 +150,12 @@ impl<P: ProofSystem> Job<P> {
     pub(crate) fn expire(&mut self, node: NodeId, lease: LeaseId, cx: &mut Context<'_, P>) {
         let Some(record) = self.running(lease) else { return };
         if let Some(refusal) = lapse(record, cx) {
+            let is_slow = cx.now >= record.deadline;
+            let (elapsed_ms, po2) = (cx.now.since(record.granted), self.ledger.get(&lease.unit).map(|entry| entry.po2));
             self.end_lease(node, lease, cx);
+            if let Some(po2) = po2.filter(|_| is_slow) {
+                cx.peers.took_longer(&node, lease.unit.kind(), po2, elapsed_ms);
+            }
             cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
             cx.out.event(Event::Refused { lease, node, refusal });
         } else if record.late_at(cx.policy).is_some_and(|at| at <= cx.now) {

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     horizons: BTreeMap<Class, Option<Time>>,
     /// When a job's last segment proof is expected.
     proofs_end: BTreeMap<JobId, Time>,
+    /// The latest of them.
+    proofs_end_max: Time,
     /// When a unit of a class was leased last, or began to be wanted.
     leased: BTreeMap<Class, Time>,
     /// The jobs with units that nobody works on.
@@ -74,8 +76,17 @@ impl Plan {
         classes(&mut self.copy_demand, &mut job.ready.copy_classes());
     }
 
-    fn wanted(&self) -> BTreeSet<Class> {
-        self.demand.keys().chain(self.copy_demand.keys()).copied().collect()
+    fn is_wanted(&self, class: &Class) -> bool {
+        self.demand.contains_key(class) || self.copy_demand.contains_key(class)
+    }
+
+    /// Takes a class into the reckoning that was never wanted before. At most 33 there are.
+    fn note_new_classes(&mut self) -> bool {
+        let known = self.horizons.len();
+        for class in self.demand.keys().chain(self.copy_demand.keys()) {
+            self.horizons.entry(*class).or_insert(None);
+        }
+        self.horizons.len() > known
     }
 
     fn is_idle(&self) -> bool {
@@ -152,8 +163,7 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     fn is_plan_stale(&mut self, now: Time) -> bool {
-        let is_new = |class: &Class| !self.plan.horizons.contains_key(class);
-        let has_news = self.plan.demand.keys().chain(self.plan.copy_demand.keys()).any(is_new);
+        let has_news = self.plan.note_new_classes();
         std::mem::take(&mut self.plan.is_due) || has_news || (self.next_plan().is_some() && self.plan.next <= now)
     }
 
@@ -167,27 +177,20 @@ impl<P: ProofSystem> Requester<P> {
 
     /// Gives a node that has just bid a unit, if one is for it.
     fn serve(&mut self, now: Time, node: &NodeId) {
-        let suits = |(class, jobs): (&Class, &BTreeSet<JobId>)| {
-            self.bids.is_able(*class, node) && jobs.iter().any(|job| self.is_in_time(now, *job, *class, node))
+        let Some(peer) = self.peers.get(node) else { return };
+        let suits = |class: &Class| {
+            let takes_ms = peer.predict_ms(&self.policy, class.0, class.1);
+            let is_late = self.latest(now, *class).is_some_and(|limit| now.after(takes_ms) > limit);
+            self.bids.is_able(*class, node) && (!is_late || !peer.is_measured(class.0))
         };
         let of = |demand: &BTreeMap<Class, BTreeSet<JobId>>| -> BTreeSet<JobId> {
-            demand
-                .iter()
-                .filter(|(class, jobs)| suits((class, jobs)))
-                .flat_map(|(_, jobs)| jobs.iter().copied())
-                .collect()
+            demand.iter().filter(|(class, _)| suits(class)).flat_map(|(_, jobs)| jobs.iter().copied()).collect()
         };
         let mut jobs = of(&self.plan.demand);
-        if self.may_copy() {
+        if !self.plan.copy_demand.is_empty() && self.may_copy(Doubt::Late) {
             jobs.extend(of(&self.plan.copy_demand));
         }
         self.share_out(now, jobs);
-    }
-
-    fn is_in_time(&self, now: Time, job: JobId, (kind, po2): Class, node: &NodeId) -> bool {
-        let Some(limit) = self.limit(now, job, (kind, po2)) else { return true };
-        let Some(peer) = self.peers.get(node) else { return false };
-        now.after(peer.predict_ms(&self.policy, kind, po2)) <= limit || !peer.is_measured(kind)
     }
 
     /// Leases units of `jobs` one by one, each time of the job with the smallest share of the fleet, until nothing fits.
@@ -213,7 +216,8 @@ impl<P: ProofSystem> Requester<P> {
     /// Leases one unit of a job, if a waiting node suits one.
     fn lease_one(&mut self, now: Time, id: JobId) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
-        let copies: Vec<Class> = if self.may_copy() { job.ready.copy_classes().collect() } else { Vec::new() };
+        let copies: Vec<Class> =
+            if self.may_copy(Doubt::Late) { job.ready.copy_classes().collect() } else { Vec::new() };
         for class in copies {
             let units = |job: &crate::job::Job<P>| job.ready.copies(class).take(UNITS_SCANNED).collect::<Vec<Unit>>();
             if self.lease_of(now, id, class, units, true) {
@@ -277,7 +281,10 @@ impl<P: ProofSystem> Requester<P> {
     fn pick(&self, now: Time, id: JobId, class: Class, unit: Unit, is_copy: bool) -> Pick {
         let Some(entry) = self.jobs.get(&id).and_then(|job| job.ledger.get(&unit)) else { return Pick::NotThis };
         let mut limit = self.limit(now, id, class);
-        if is_copy {
+        if is_copy && !entry.is_late() {
+            if !self.may_copy(Doubt::Slower) {
+                return Pick::NotThis;
+            }
             limit = earlier(limit, self.overtakes_by(now, entry));
         }
         let mut is_anybody = false;
@@ -350,6 +357,15 @@ impl<P: ProofSystem> Requester<P> {
     /// When a lease of a class must be done by, to be of use: within the fleet's horizon and its margin, longer by the time in which the
     /// class waited in vain for a better node. Lifts and joins may also take until the job's last segment proof.
     fn limit(&self, now: Time, job: JobId, class: Class) -> Option<Time> {
+        self.limit_beside(now, class, self.plan.proofs_end.get(&job).copied())
+    }
+
+    /// The same for whichever job allows most.
+    fn latest(&self, now: Time, class: Class) -> Option<Time> {
+        self.limit_beside(now, class, Some(self.plan.proofs_end_max))
+    }
+
+    fn limit_beside(&self, now: Time, class: Class, proofs_end: Option<Time>) -> Option<Time> {
         if self.policy.gate_percent == 0 {
             return None;
         }
@@ -357,44 +373,48 @@ impl<P: ProofSystem> Requester<P> {
         let margin = horizon.since(self.plan.at).saturating_mul(self.policy.gate_percent) / 100;
         let waited = now.since(self.plan.leased.get(&class).copied().unwrap_or(now));
         let limit = self.plan.at.after(margin);
-        let others = self.plan.proofs_end.get(&job).copied().filter(|_| class.0 != UnitKind::Prove);
-        Some(limit.max(others.unwrap_or(limit)).after(waited))
+        let proofs_end = proofs_end.filter(|_| class.0 != UnitKind::Prove);
+        Some(limit.max(proofs_end.unwrap_or(limit)).after(waited))
     }
 
     /// When a copy must be done by to be worth it, where no lease of the unit is late: well before the first of them.
     fn overtakes_by(&self, now: Time, entry: &Entry<P>) -> Option<Time> {
-        let is_late = entry.live().any(|(_, lease)| lease.doubt != Some(Doubt::Slower));
+        let is_slow = entry.live().all(|(_, lease)| lease.doubt == Some(Doubt::Slower));
         let ends = entry.live().map(|(_, lease)| lease.granted.after(lease.predicted_ms));
-        let end = ends.min().filter(|_| !is_late)?;
+        let end = ends.min().filter(|_| is_slow)?;
         Some(now.after(end.since(now).saturating_mul(100_u64.saturating_sub(self.policy.late_gain_percent)) / 100))
     }
 
-    /// Whether the budget allows one more copy: a share of all live leases, and more where many leases come to nothing.
-    fn may_copy(&self) -> bool {
-        let (live, copies) =
-            self.jobs.values().fold((0, 0), |(live, copies), job| (live + job.live, copies + job.copies));
-        copies < self.copies_allowed(live)
+    /// Whether the budget allows one more copy: a share of all live leases, more where many leases come to nothing, and for leases that
+    /// are late also a share of the nodes that would be idle otherwise.
+    fn may_copy(&self, doubt: Doubt) -> bool {
+        let sum = |(live, copies), job: &crate::job::Job<P>| (live + job.live, copies + job.copies);
+        let (live, copies) = self.jobs.values().fold((0, 0), sum);
+        let waiting: usize = self.jobs.values().map(|job| job.ready.len()).sum();
+        let spare = if doubt == Doubt::Late { self.bids.len().saturating_sub(waiting) } else { 0 };
+        copies < self.copies_allowed(live, spare)
     }
 
-    /// Copies that may be live beside each other when `live` leases are.
-    pub fn copies_allowed(&self, live: usize) -> usize {
+    /// Copies that may be live beside each other when `live` leases are, and `spare` nodes wait for which there is nothing else.
+    pub fn copies_allowed(&self, live: usize, spare: usize) -> usize {
         let lost = usize::try_from(self.peers.losses().per_hundred()).unwrap_or(usize::MAX);
         let percent = self.policy.copies_percent.max(lost);
-        live.saturating_mul(percent) / 100 + self.policy.copies_min
+        let spared = spare.saturating_mul(self.policy.spare_percent) / 100;
+        live.saturating_mul(percent) / 100 + spared + self.policy.copies_min
     }
 
     /// Reckons what the fleet can do with everything that waits, and which leases a free node would overtake.
     fn reckon(&mut self, now: Time) {
         self.plan.at = now;
-        let busy = self.busy(now);
-        let wanted = self.plan.wanted();
-        self.bids.retain_classes(|class| wanted.contains(class));
-        self.plan.leased.retain(|class, _| wanted.contains(class));
-        self.plan.horizons.clear();
-        let mut soonest = self.policy.plan_ms_max.saturating_mul(16);
-        for class in wanted {
+        let classes: Vec<Class> = self.plan.horizons.keys().copied().collect();
+        let places = self.places(now, &classes);
+        let mut soonest = u64::MAX;
+        for (class, places) in classes.into_iter().zip(places) {
+            if !self.plan.is_wanted(&class) {
+                self.plan.leased.remove(&class);
+            }
             self.plan.leased.entry(class).or_insert(now);
-            let horizon = horizon_ms(&self.places(now, class, &busy), self.backlog(class).max(1));
+            let horizon = horizon_ms(&places, self.backlog(class).max(1));
             soonest = soonest.min(horizon.unwrap_or(u64::MAX));
             self.plan.horizons.insert(class, horizon.map(|ms| now.after(ms)));
         }
@@ -405,35 +425,34 @@ impl<P: ProofSystem> Requester<P> {
         }
     }
 
-    /// Milliseconds until each busy node is expected to be free; nothing for one that is late already.
-    fn busy(&self, now: Time) -> BTreeMap<NodeId, Option<u64>> {
-        let mut busy: BTreeMap<NodeId, Option<u64>> = BTreeMap::new();
-        for (node, lease) in self.holding.iter() {
-            let running = self.jobs.get(&lease.job).and_then(|job| job.running(lease));
-            let free_in = running.filter(|record| record.doubt != Some(Doubt::Late));
-            let free_in = free_in.map(|record| record.granted.after(record.predicted_ms).since(now));
-            let known = busy.entry(node).or_insert(free_in);
-            *known = (*known).min(free_in);
-        }
-        busy
-    }
-
-    fn places(&self, now: Time, class: Class, busy: &BTreeMap<NodeId, Option<u64>>) -> Vec<capacity::Place> {
-        let mut places = Vec::new();
+    /// Where units of each class can be done, and when: every node that is there and able. One that is late already is not counted.
+    fn places(&self, now: Time, classes: &[Class]) -> Vec<Vec<capacity::Place>> {
+        let mut places = vec![Vec::new(); classes.len()];
+        let mut holding = self.holding.nodes().peekable();
         for (node, peer) in self.peers.iter() {
+            while holding.next_if(|(holder, _)| *holder < node).is_some() {}
+            let leases = holding.next_if(|(holder, _)| *holder == node).map(|(_, leases)| leases);
             let is_there = peer.connected && !peer.is_blocked(now) && now.since(peer.heard) < self.policy.present_ms;
             let offer = peer.capabilities.as_ref().filter(|offer| is_there && offer.zkvm == self.zkvm);
-            if offer.is_none_or(|offer| !is_able(offer, class.0, class.1)) {
-                continue;
+            let Some((offer, free_in_ms)) = offer.zip(self.free_in_ms(now, peer, leases)) else { continue };
+            for ((kind, po2), places) in classes.iter().zip(&mut places) {
+                if is_able(offer, *kind, *po2) {
+                    let takes_ms = peer.predict_ms(&self.policy, *kind, *po2);
+                    places.push(capacity::Place { free_in_ms, takes_ms });
+                }
             }
-            let free_in_ms = match busy.get(node) {
-                Some(Some(ms)) if self.holding.count(node) >= peer.slots(&self.policy) => *ms,
-                Some(None) => continue,
-                _ => 0,
-            };
-            places.push(capacity::Place { free_in_ms, takes_ms: peer.predict_ms(&self.policy, class.0, class.1) });
         }
         places
+    }
+
+    /// Milliseconds until a node has a free slot, as predicted; nothing if one of its leases is late.
+    fn free_in_ms(&self, now: Time, peer: &Peer, leases: Option<&BTreeSet<LeaseId>>) -> Option<u64> {
+        let Some(leases) = leases.filter(|leases| leases.len() >= peer.slots(&self.policy)) else { return Some(0) };
+        let running = |lease: &LeaseId| self.jobs.get(&lease.job)?.running(*lease);
+        let ends = leases.iter().filter_map(running).map(|record| {
+            (record.doubt != Some(Doubt::Late)).then(|| record.granted.after(record.predicted_ms).since(now))
+        });
+        ends.min().unwrap_or(Some(0))
     }
 
     /// What waits, in units of a class: proofs of all sizes by their cycles; lifts and joins, which take about the same, by number.
@@ -466,6 +485,7 @@ impl<P: ProofSystem> Requester<P> {
                 *end = (*end).max(horizon);
             }
         }
+        self.plan.proofs_end_max = self.plan.proofs_end.values().copied().max().unwrap_or(now);
     }
 
     /// Marks, in jobs where nothing else waits, the leases that a waiting node would overtake, the last to end first.
