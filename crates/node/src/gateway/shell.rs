@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::jobs_db::{JobRow, JobsDb, SegmentRow};
 use super::questions::Question;
-use super::tasks::{Claimed, Feedback, Tasks, owner_of};
+use super::tasks::{Claimed, Feedback, Tasks};
 use crate::blobs;
 use crate::clock::Clock;
 use crate::proofs::Zkvm;
