@@ -258,6 +258,35 @@ fn one_download_at_a_time_and_a_discarded_one_ends() {
 }
 
 #[test]
+fn a_released_download_gives_its_room_back_and_nobody_elses() {
+    let (blob, chunks) = pre_order(&noise(10_000, 1));
+    let temp = temp_store(PLENTY);
+    let mut download = begin(&temp.store, "a", blob);
+    download.accept(chunks[0].clone()).unwrap();
+    download.save().unwrap();
+    drop(download);
+    assert!(!temp.store.release(&owner("b"), &blob.reference).unwrap(), "b has nothing to do with it");
+    assert_eq!(temp.store.partials().unwrap().len(), 1);
+    assert!(temp.store.release(&owner("a"), &blob.reference).unwrap());
+    let usage = temp.store.usage().unwrap();
+    assert_eq!((usage.used_bytes, usage.reserved_bytes), (0, 0));
+}
+
+#[test]
+fn the_owners_are_those_who_hold_and_those_who_download() {
+    let temp = temp_store(PLENTY);
+    assert!(temp.store.owners().unwrap().is_empty());
+    temp.store.put_blob(&owner("b"), &noise(10, 1)).unwrap();
+    temp.store.put_blob(&owner("b"), &noise(10, 2)).unwrap();
+    drop(begin(&temp.store, "a", pre_order(&noise(10_000, 3)).0));
+    let owners: Vec<_> = temp.store.owners().unwrap().into_iter().collect();
+    assert_eq!(owners, [owner("a"), owner("b")]);
+    temp.store.release_owner(&owner("b")).unwrap();
+    temp.store.release_owner(&owner("a")).unwrap();
+    assert!(temp.store.owners().unwrap().is_empty());
+}
+
+#[test]
 fn a_blob_put_while_it_downloads_is_counted_once() {
     let bytes = noise(30_000, 1);
     let (blob, chunks) = pre_order(&bytes);

@@ -93,9 +93,12 @@ pub struct ReadyLine {
     pub recursion: bool,
 }
 
+/// What is logged unless `RUST_LOG` says otherwise: libp2p tells of what is no trouble here, such as knowing nobody at the start.
+const LOGGED: &str = "info,libp2p_gossipsub=error,libp2p_kad=error,libp2p_swarm=warn";
+
 /// Begins to write log lines on standard error: from `info` on unless `RUST_LOG` says otherwise.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,libp2p_gossipsub=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second logger could only come from a test.

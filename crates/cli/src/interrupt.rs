@@ -2,6 +2,8 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::failure::Failure;
+
 /// Done when the user or the system asks the process to end.
 pub async fn interrupted() {
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
@@ -14,6 +16,20 @@ pub async fn interrupted() {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
+    }
+}
+
+/// Does `work`, unless the user ends it first: then all that it holds, a draft of a file or a picture on the terminal, goes with it, and
+/// `stopped` says what that means.
+pub async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    stopped: impl FnOnce() -> Failure,
+) -> Result<T, Failure> {
+    tokio::select! {
+        // The work first: what it reads before it waits for anything may block, and a signal ends that by itself.
+        biased;
+        result = work => result,
+        () = interrupted() => Err(stopped()),
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::failure::{Exit, Failure};
 use crate::files::{Draft, Program};
-use crate::interrupt::interrupted;
 use crate::options::Po2Choice;
 use crate::screen::progress::Progress;
 use crate::screen::summary::Summary;
@@ -68,33 +67,17 @@ pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: T
     Ok(client.submit(&request).await?)
 }
 
-/// How following a job ended.
-#[derive(Debug)]
-pub enum Followed {
-    /// The job has a receipt.
-    Done(Box<JobStatus>),
-    /// The user pressed Ctrl-C; the job goes on.
-    Interrupted,
-}
-
-/// Follows a job to its end.
+/// Follows a job to its receipt.
 ///
 /// # Errors
 /// The job failed, or its gateway is gone for longer than a restart takes.
-pub async fn follow(client: &Client, job: JobId, mut progress: Progress) -> Result<Followed, Failure> {
-    let result = tokio::select! {
-        result = poll_to_end(client, job, &mut progress) => result,
-        () = interrupted() => {
-            progress.clear();
-            return Ok(Followed::Interrupted);
-        }
-    };
-    progress.clear();
-    let status = result?;
-    if let Some(reason) = failed(&status) {
-        return Err(why_failed(client, job, &reason).await);
+pub async fn follow(client: &Client, job: JobId, mut progress: Progress) -> Result<JobStatus, Failure> {
+    let status = poll_to_end(client, job, &mut progress).await?;
+    drop(progress);
+    match failed(&status) {
+        Some(reason) => Err(why_failed(client, job, &reason).await),
+        None => Ok(status),
     }
-    Ok(Followed::Done(Box::new(status)))
 }
 
 async fn poll_to_end(client: &Client, job: JobId, progress: &mut Progress) -> Result<JobStatus, Failure> {
@@ -155,6 +138,12 @@ async fn why_failed(client: &Client, job: JobId, reason: &str) -> Failure {
 pub fn goes_on(job: JobId) -> Failure {
     Failure::new(Exit::Interrupted, format!("job {job} goes on at the gateway"))
         .hint(format!("`manyhands attach {job}` comes back to it, `manyhands stop {job}` ends it"))
+}
+
+/// What Ctrl-C means for a job that nobody knows to be one yet.
+pub fn not_submitted() -> Failure {
+    Failure::new(Exit::Interrupted, "stopped before the gateway had said that it took the job")
+        .hint("`manyhands status` lists the jobs that it has")
 }
 
 /// Fetches a finished job's receipt, verifies it against `image_id`, and only then writes it.

@@ -227,6 +227,26 @@ async fn ctrl_c_leaves_the_job_and_says_how_to_come_back() {
     assert!(script.aborted.lock().unwrap().is_empty(), "the job goes on");
 }
 
+/// Also while it uploads, and while it fetches the receipt; and no draft of the receipt stays.
+#[tokio::test]
+async fn ctrl_c_ends_the_command_at_any_time() {
+    for (question, expected) in [("submit", "manyhands status"), ("receipt", "manyhands attach")] {
+        let dir = tempdir().unwrap();
+        let statuses = vec![status("done", &[Verified])].into();
+        let (script, address) = gateway(Script { statuses, silent_at: Some(question), ..Script::default() }).await;
+        let mut command = manyhands(dir.path(), &["prove", &program(), "--gateway", &address, "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        script.silent.notified().await;
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the draft");
+        signal(&child, Signal::INT);
+        let output = tokio::time::timeout(support::PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+        let said = said(&output);
+        assert_eq!(said.status, 130, "{said:?}");
+        assert!(json(&said)["hint"].as_str().unwrap().contains(expected), "{said:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+}
+
 #[tokio::test]
 async fn a_job_can_be_stopped_and_an_unknown_one_not_attached_to() {
     let dir = tempdir().unwrap();

@@ -13,12 +13,18 @@ use tokio::task::JoinHandle;
 
 use crate::{program, until};
 
+/// A gateway as its requesters see it.
+pub struct Requester {
+    /// A client of its HTTP door.
+    pub client: Client,
+}
+
 /// A gateway that is up.
 pub struct TestGateway {
     /// Its data.
     pub dir: TempDir,
-    /// A client of its HTTP door.
-    pub client: Client,
+    /// Its HTTP door.
+    pub requester: Requester,
     /// Where nodes dial it.
     pub address: String,
     stop: oneshot::Sender<()>,
@@ -58,7 +64,7 @@ impl TestGateway {
             bail!("the gateway did not start: {:?}", task.await?);
         };
         let address = up.addresses.first().context("the gateway has no address")?.clone();
-        Ok(Self { dir, client: Client::new(&up.http.to_string())?, address, stop, task })
+        Ok(Self { dir, requester: Requester::of(&up.http.to_string())?, address, stop, task })
     }
 
     /// Stops it and gives its data back.
@@ -66,6 +72,21 @@ impl TestGateway {
         let _ = self.stop.send(());
         self.task.await??;
         Ok(self.dir)
+    }
+}
+
+impl std::ops::Deref for TestGateway {
+    type Target = Requester;
+
+    fn deref(&self) -> &Requester {
+        &self.requester
+    }
+}
+
+impl Requester {
+    /// A requester of the gateway whose HTTP door is at `address`.
+    pub fn of(address: &str) -> Result<Self> {
+        Ok(Self { client: Client::new(address)? })
     }
 
     /// Uploads and submits.

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod gateway;
+pub mod small_disk;
 pub mod villain;
 
 use std::path::PathBuf;

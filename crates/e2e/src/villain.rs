@@ -8,7 +8,8 @@ use manyhands_blob::transfer::{BlobServer, REQUEST_BYTES, Request as BlobRequest
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_net::{BlobStream, Identity, Net, NetConfig, NetEvent};
 use manyhands_node::worker::{Worker, WorkerOptions};
-use manyhands_proto::message::{Bid, Capabilities, Lease, Request, Response, Stage};
+use manyhands_proto::message::{Bid, Capabilities, Lease, Request, Response, Stage, Timing};
+use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Report, Task};
 use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Po2};
 use serde_bytes::ByteBuf;
@@ -117,7 +118,8 @@ fn capabilities() -> Result<Capabilities> {
         slots: 1,
         cores: 1,
         recursion: false,
-        timings: Vec::new(),
+        // The longest that a gateway believes, so that a villain's proof on a busy machine is refused for what it is and not for being late.
+        timings: vec![Timing { kind: UnitKind::Prove, po2: Po2::try_from(16)?, elapsed_ms: 560_000 }],
     })
 }
 

@@ -20,6 +20,7 @@ async fn every_villain_is_refused_and_blamed_and_the_job_completes() -> Result<(
     let (program, image_id) = guest("tiny")?;
     let job = gateway.submit(&program, tiny_input(100, "villains"), 16, Outcome::Composite).await?;
 
+    its_own_segment(&gateway, job).await?;
     another_nodes_nonce(&gateway, job).await?;
     let honest = flipped_bytes(&gateway, job).await?;
     truncated(&gateway, job, &honest).await?;
@@ -33,8 +34,11 @@ async fn every_villain_is_refused_and_blamed_and_the_job_completes() -> Result<(
     let (status, receipt) = gateway.done(job).await.with_context(|| node.log())?;
     let summary = verify_receipt(&receipt, image_id)?;
     ensure!(summary.journal.ends_with(b"villains"));
-    ensure!(status.view.results.len() == 1 && status.incidents.len() == 8, "{:?}", status.incidents);
-    ensure!(status.incidents.iter().all(|incident| incident.blame == Blame::Peer), "{:?}", status.incidents);
+    // On a busy machine the honest node may be late, too.
+    let maker = status.view.results.first().context("no result")?.node;
+    let villains: Vec<_> = status.incidents.iter().filter(|incident| incident.node != maker).collect();
+    ensure!(status.view.results.len() == 1 && villains.len() == 9, "{villains:?}");
+    ensure!(villains.iter().all(|incident| incident.blame == Blame::Peer), "{villains:?}");
     gateway.stop().await?;
     Ok(())
 }
@@ -46,6 +50,17 @@ async fn blamed(gateway: &TestGateway, job: JobId, villain: NodeId, why: &str) -
     let incident = status.incidents.iter().find(|incident| mine(incident)).context("gone")?;
     ensure!(incident.blame == Blame::Peer, "{why}: {incident:?}");
     ensure!(incident.reason.contains(why), "expected {why:?}: {incident:?}");
+    Ok(())
+}
+
+/// Names the segment that it was given for its receipt. The gateway has that blob already, and must not let it go with the claim: the
+/// next villain could not fetch it.
+async fn its_own_segment(gateway: &TestGateway, job: JobId) -> Result<()> {
+    let villain = Villain::connect(&gateway.address, Hands::Honest).await?;
+    let (lease, segment) = villain.lease().await?;
+    ensure!(villain.deliver(lease.id, &segment).await? == Some(Response::Stale));
+    blamed(gateway, job, villain.id(), "not a receipt").await?;
+    ensure!(gateway.offences(villain.id()).await? == 1);
     Ok(())
 }
 

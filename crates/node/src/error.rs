@@ -1,5 +1,6 @@
 //! Why a daemon does not start, in the words of the person who has to act on it.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use crate::worker::WorkerError;
 #[non_exhaustive]
 pub enum StartError {
     /// The data directory cannot be made or written.
-    #[error("cannot write to the data directory {}: {source}. Choose another with --data-dir, or mend its permissions", path.display())]
+    #[error("cannot write to the data directory {}: {source}. Choose another with --data-dir, or {}", path.display(), to_write(source))]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -36,7 +37,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The job database cannot be opened.
-    #[error("cannot open the job database {}: {source}. If it is damaged, move it away: finished receipts stay in the chunk store", path.display())]
+    #[error("cannot open the job database {}: {source}. {}", path.display(), to_open(source))]
     Database {
         /// The file.
         path: PathBuf,
@@ -77,4 +78,20 @@ pub enum StartError {
         /// What was given.
         address: String,
     },
+}
+
+/// What makes a directory writable.
+fn to_write(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space",
+        _ => "mend its permissions",
+    }
+}
+
+/// What makes a job database readable.
+fn to_open(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => "Free some space",
+        _ => "If it is damaged, move it away; its jobs and their receipts are lost then",
+    }
 }

@@ -2,8 +2,10 @@
 //!
 //! A daemon never links the prover. A worker that crashes, is killed or runs out of memory costs one task.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manyhands_proto::limits::WORKER_FRAME_BYTES_MAX;
@@ -11,12 +13,16 @@ use manyhands_proto::worker::{Failure, Identity, Report, Task};
 use manyhands_proto::{decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 /// The worker program's name.
 pub const PROGRAM: &str = "manyhands-worker";
 
-/// Bytes of the worker's stderr that are kept to explain its death.
-const STDERR_BYTES_MAX: u64 = 4 << 10;
+/// Last bytes of the worker's stderr that are kept to explain its death.
+const STDERR_BYTES_MAX: usize = 4 << 10;
+
+/// How long a worker may take to say what it is: a second or two on a slow disk. A program that is no worker may read for ever.
+const IDENTIFY_TIME: Duration = Duration::from_secs(60);
 
 /// What a worker may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +92,14 @@ pub struct Worker {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    stderr: Tail,
+}
+
+/// The end of what a worker wrote to its stderr, read as it comes: a worker that nobody listens to would stop at a full pipe.
+#[derive(Debug)]
+struct Tail {
+    bytes: Arc<Mutex<VecDeque<u8>>>,
+    reading: JoinHandle<()>,
 }
 
 impl Worker {
@@ -106,10 +119,10 @@ impl Worker {
         let broken = |source| WorkerError::Spawn { path: path.to_owned(), source };
         let mut child = command.spawn().map_err(broken)?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(stdin), Some(stdout), stderr) = pipes else {
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(broken(std::io::Error::other("its pipes are missing")));
         };
-        Ok(Self { child, stdin, stdout: BufReader::with_capacity(1 << 16, stdout), stderr })
+        Ok(Self { child, stdin, stdout: BufReader::with_capacity(1 << 16, stdout), stderr: Tail::of(stderr) })
     }
 
     /// The operating system's id of the process, while it runs.
@@ -122,7 +135,12 @@ impl Worker {
     /// # Errors
     /// [`WorkerError`] if it does not say.
     pub async fn identify(&mut self) -> Result<Identity, WorkerError> {
-        match self.run(&Task::Identify).await? {
+        self.identify_within(IDENTIFY_TIME).await
+    }
+
+    async fn identify_within(&mut self, time: Duration) -> Result<Identity, WorkerError> {
+        let silent = |_| WorkerError::Protocol { what: format!("nothing within {time:?}") };
+        match tokio::time::timeout(time, self.run(&Task::Identify)).await.map_err(silent)?? {
             Report::Identity(identity) => Ok(identity),
             _ => Err(WorkerError::Protocol { what: "an answer to another question".to_owned() }),
         }
@@ -196,14 +214,39 @@ impl Worker {
             Ok(Ok(status)) => describe(status),
             Ok(Err(_)) | Err(_) => error.to_string(),
         };
-        let mut tail = Vec::new();
-        if let Some(stderr) = self.stderr.take() {
-            let read = async { stderr.take(STDERR_BYTES_MAX).read_to_end(&mut tail).await };
-            let _ = tokio::time::timeout(Duration::from_millis(200), read).await;
-        }
-        let text = String::from_utf8_lossy(&tail);
-        let tail = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
+        let text = self.stderr.last_words().await;
+        let tail = if text.is_empty() { String::new() } else { format!(": {text}") };
         WorkerError::Died { how, tail }
+    }
+}
+
+impl Tail {
+    fn of(mut stderr: ChildStderr) -> Self {
+        let bytes = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = bytes.clone();
+        let reading = tokio::spawn(async move {
+            let mut buffer = [0; STDERR_BYTES_MAX];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(buffer.get(..count).unwrap_or_default());
+                let surplus = kept.len().saturating_sub(STDERR_BYTES_MAX);
+                kept.drain(..surplus);
+            }
+        });
+        Self { bytes, reading }
+    }
+
+    /// What came, once no more comes; a child of the worker's may hold the pipe open, and is not waited for.
+    async fn last_words(&mut self) -> String {
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.reading).await;
+        let bytes: Vec<u8> = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.reading.abort();
     }
 }
 
@@ -237,6 +280,55 @@ mod tests {
         let mut worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
         let error = worker.identify().await.unwrap_err().to_string();
         assert!(error.contains("exit status 3") && error.contains("out of luck"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_talkative_worker_does_not_stop_at_a_full_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = script(
+            dir.path(),
+            "cat >/dev/null & head -c 1000000 /dev/zero | tr '\\0' 'x' >&2; echo the end >&2; exit 3",
+        );
+        let mut worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(60), worker.identify()).await;
+        let error = answer.expect("it waits for a reader").unwrap_err().to_string();
+        assert!(error.contains("exit status 3") && error.ends_with("xthe end"), "{error}");
+        assert!(error.len() < 2 * STDERR_BYTES_MAX, "{} bytes", error.len());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_only_listens_is_no_worker() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = script(dir.path(), "exec cat >/dev/null");
+        let mut worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
+        let error = worker.identify_within(Duration::from_millis(100)).await.unwrap_err();
+        assert!(matches!(error, WorkerError::Protocol { .. }), "{error}");
+    }
+
+    /// What a hung kernel of the prover amounts to: it hears no signal that can be refused, and does not look at its stdin.
+    #[tokio::test]
+    async fn dropping_a_worker_kills_it_whatever_it_does() {
+        for deaf in ["trap '' HUP INT TERM PIPE; touch ready; while :; do :; done", "touch ready; kill -STOP $$"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = script(dir.path(), &format!("cd {}; {deaf}", dir.path().display()));
+            let worker = Worker::spawn(&path, WorkerOptions::default()).unwrap();
+            let process = worker.process_id().unwrap();
+            let is_alive = || {
+                let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+            };
+            while !dir.path().join("ready").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(is_alive());
+            drop(worker);
+            let gone = async {
+                while is_alive() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it outlives its daemon's wish");
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ Without a mode it reads task frames from stdin and writes report frames to stdou
   --version         print the versions
   --help            print this
 
-Exit codes: 0 stdin or stdout was closed; 64 wrong arguments; 65 stdin is not made of task frames; 71 the limits cannot be set.
+Exit codes: 0 stdin or stdout was closed (in the middle of a task it ends by SIGKILL); 64 wrong arguments; 65 stdin is not made of task frames; 71 the limits cannot be set.
 RISC0_* variables of the environment have no effect.
 ";
 

@@ -4,7 +4,7 @@
 //! stdout, one task at a time; `manyhands-proto` describes them. It holds nothing that must outlive a task, so cancelling one is
 //! killing the process, and a crash costs one lease. It opens no sockets and no files.
 //!
-//! When stdin ends, the daemon is gone, and the process ends at once, even in the middle of a proof.
+//! When stdin ends, the daemon is gone, and the process ends at once: by SIGKILL in the middle of a proof.
 
 mod arguments;
 mod frames;

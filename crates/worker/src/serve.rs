@@ -5,6 +5,7 @@ use std::io::{self, BufReader, stdin};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// What came in was no task, or one too many (`EX_DATAERR`).
 const EXIT_DATA: i32 = 65;
 
+/// Whether a task is under way.
+static WORKING: AtomicBool = AtomicBool::new(false);
+
 /// What this worker is.
 pub fn identity() -> Identity {
     Identity { zkvm: ZKVM_VERSION.to_owned(), recursion: prove::has_recursion() }
@@ -38,7 +42,9 @@ pub fn serve(reports: File) -> ExitCode {
 
 fn work(tasks: &Receiver<Task>, reports: &Reports) -> ExitCode {
     for task in tasks {
+        WORKING.store(true, Ordering::Relaxed);
         let last = with_progress(reports, || run(task, reports));
+        WORKING.store(false, Ordering::Relaxed);
         if reports.send(&last).is_err() {
             break;
         }
@@ -53,7 +59,7 @@ fn read_tasks(sender: &SyncSender<Task>) {
     loop {
         let frame = match frames::read(&mut stream) {
             Ok(Some(frame)) => frame,
-            Ok(None) => exit(0),
+            Ok(None) => end(),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => leave(&error.to_string()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => leave("stdin ended inside a frame"),
             Err(error) => leave(&format!("stdin cannot be read: {error}")),
@@ -66,9 +72,18 @@ fn read_tasks(sender: &SyncSender<Task>) {
         match sender.try_send(task) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => leave("tasks are sent one at a time"),
-            Err(TrySendError::Disconnected(_)) => exit(0),
+            Err(TrySendError::Disconnected(_)) => end(),
         }
     }
+}
+
+/// Ends the process, whatever its other threads do.
+fn end() -> ! {
+    if WORKING.load(Ordering::Relaxed) {
+        // An orderly exit would run the destructors of the prover's kernels while these work, and might wait for them.
+        process::kill_self();
+    }
+    exit(0)
 }
 
 fn leave(why: &str) -> ! {
@@ -110,7 +125,7 @@ fn with_progress(reports: &Reports, run: impl FnOnce() -> Report) -> Report {
             while let Err(RecvTimeoutError::Timeout) = ticks.recv_timeout(PROGRESS_EVERY) {
                 let cpu_ms = process::cpu_ms().saturating_sub(start_ms);
                 if reports.send(&Report::Progress { cpu_ms }).is_err() {
-                    exit(0);
+                    end();
                 }
             }
         });

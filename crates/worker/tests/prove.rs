@@ -1,12 +1,13 @@
-//! Proofs by a real worker, judged by the rules that their receiver judges them by.
+//! Proofs by a real worker, judged by the rules that their receiver judges them by. Lifts and joins take a minute each whatever they
+//! are of, so they are shown once, by the main job in `manyhands-e2e`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 
 use manyhands_proto::worker::{Failure, Report, Task};
-use manyhands_proto::{BlobRef, Po2, Reference};
-use manyhands_zkvm::{Claim, Expected, Rejection, verify_lift, verify_segment};
+use manyhands_proto::{BlobRef, Reference};
+use manyhands_zkvm::{Claim, Expected, Rejection, verify_segment};
 use serde_bytes::ByteBuf;
 use support::{Worker, fixture, nonce, two_segments};
 
@@ -33,24 +34,6 @@ fn a_proof_verifies_under_its_lease_and_no_other_whatever_the_environment_says()
     verify_segment(receipt, blob(receipt), &expected).unwrap();
     let elsewhere = verify_segment(receipt, blob(receipt), &Expected { nonce: nonce(2), ..expected });
     assert_eq!(elsewhere, Err(Rejection::WrongNonce));
-}
-
-/// Takes about a minute: a lift costs the same for every segment.
-#[test]
-fn a_lift_verifies() {
-    let mut worker = Worker::start(&[], &[]);
-    let proof = fixture("segment1.receipt");
-    let task = Task::Lift { receipt: proof.clone() };
-    let Some(Report::Identity(identity)) = worker.run(&Task::Identify).pop() else { panic!("no identity") };
-    if !identity.recursion {
-        assert_eq!(worker.fail(&task), Failure::NoRecursion);
-        return;
-    }
-    let lifted = worker.receipt(&task);
-    let claim = Claim::decode(&fixture("segment1.claim")).unwrap();
-    let expected = Expected { claim: &claim, index: 1, po2: Po2::try_from(14).unwrap(), nonce: nonce(1) };
-    let segment = verify_segment(&proof, blob(&proof), &expected).unwrap();
-    verify_lift(&lifted, blob(&lifted), &segment).unwrap();
 }
 
 #[test]

@@ -96,6 +96,9 @@ pub(crate) fn check(program: &[u8]) -> Result<ProgramBinary<'_>, ProgramError> {
     if is_bare_elf(program) {
         return Err(ProgramError::BareElf);
     }
+    if program.is_empty() {
+        return Err(malformed(&"it is empty"));
+    }
     if !program.starts_with(BINARY_MAGIC) {
         let begins = program.get(..program.len().min(4)).unwrap_or_default();
         return Err(ProgramError::NotAProgram { begins: begins.escape_ascii().to_string() });

@@ -57,8 +57,12 @@ pub enum ClientError {
 
 impl ClientError {
     /// What the user may do about it.
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unreachable { source, .. } if !source.is_connect() => Some(
+                "something listens there and does not answer as a gateway's HTTP API does, which is on port 7171 as a rule (nodes use \
+                 another, 7170)",
+            ),
             Self::Unreachable { .. } => Some("start one with `manyhands up`, or name one with --gateway"),
             Self::NotAGateway { .. } => {
                 Some("another program uses this port: name the gateway's own address with --gateway")

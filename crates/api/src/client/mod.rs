@@ -5,7 +5,7 @@
 
 mod error;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use manyhands_proto::JobId;
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
@@ -22,6 +22,9 @@ const DEFAULT_PORT: u16 = 7171;
 
 /// Largest JSON answer in bytes: a job's status has some 250 bytes for each result, and the paper's largest round has 36,046 segments.
 const JSON_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a gateway may take to say that it is there.
+const HEALTH_TIME: Duration = Duration::from_secs(10);
 
 /// How long a question may take.
 const ASK_TIME: Duration = Duration::from_secs(30);
@@ -73,7 +76,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`], as of all methods below.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        self.ask("v1/health", "answer").await
+        let bytes = self.fetch("v1/health", "answer", JSON_BYTES_MAX, HEALTH_TIME).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Malformed { what: "answer", source })
     }
 
     /// The gateway and its fleet.
@@ -146,7 +150,8 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Malformed { what, source })
     }
 
-    /// A GET, asked again when the connection breaks: a question changes nothing, and one lost answer is no reason to give a job up.
+    /// A GET, asked again when the connection breaks: a question changes nothing, and one lost answer is no reason to give a job up. All
+    /// attempts together take `time`: what listens there may be of another kind, and hang up late each time.
     async fn fetch(
         &self,
         path: &str,
@@ -155,9 +160,11 @@ impl Client {
         time: Duration,
     ) -> Result<Vec<u8>, ClientError> {
         let mut pauses = PAUSES_MS.iter();
+        let since = Instant::now();
         loop {
+            let left = time.saturating_sub(since.elapsed());
             let once = async {
-                let answer = self.send(self.request(Method::GET, path, time)).await?;
+                let answer = self.send(self.request(Method::GET, path, left)).await?;
                 self.bytes(answer, what, limit_bytes).await
             };
             let error = match once.await {

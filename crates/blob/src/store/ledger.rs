@@ -155,8 +155,13 @@ impl<'t> Ledger<'t> {
     }
 
     pub(super) fn release(&mut self, owner: &Owner, reference: &Reference) -> Result<bool, StoreError> {
+        let partial = self.partials.get(reference.as_bytes())?;
+        let is_begun = partial.is_some_and(|row| row.value().3 == owner.as_str());
+        if is_begun {
+            self.remove_partial(reference)?;
+        }
         if self.holds.remove((owner.as_str(), reference.as_bytes()))?.is_none() {
-            return Ok(false);
+            return Ok(is_begun);
         }
         let row = self.roots.get(reference.as_bytes())?.map(|row| row.value());
         match row {

@@ -170,8 +170,8 @@ impl ChunkStore {
         self.write(|ledger| ledger.hold(owner, blob))
     }
 
-    /// Ends `owner`'s hold on a blob; the last one to go frees its chunks, except those that other blobs share. Tells
-    /// whether there was such a hold.
+    /// Ends `owner`'s hold on a blob, and its download of it; the last one to go frees the chunks, except those that
+    /// other blobs share. Tells whether there was a hold or a download.
     ///
     /// # Errors
     /// Storage errors only; a spoilt interior chunk does not keep a blob from being released.
@@ -210,6 +210,23 @@ impl ChunkStore {
             }
         }
         Ok(blobs)
+    }
+
+    /// All who hold a blob or have begun a download.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn owners(&self) -> Result<BTreeSet<Owner>, StoreError> {
+        let txn = self.inner.file.begin_read()?;
+        let (holds, partials) = (txn.open_table(tables::HOLDS)?, txn.open_table(tables::PARTIALS)?);
+        let mut owners = BTreeSet::new();
+        for row in holds.iter()? {
+            owners.insert(Owner::from_row(row?.0.value().0));
+        }
+        for row in partials.iter()? {
+            owners.insert(Owner::from_row(row?.1.value().3));
+        }
+        Ok(owners)
     }
 
     /// The downloads that are begun and not complete, whether or not anybody works on them.

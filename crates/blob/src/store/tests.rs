@@ -152,7 +152,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Default)]
 struct Model {
     holders: BTreeMap<usize, BTreeSet<usize>>,
-    partials: BTreeMap<usize, usize>,
+    /// Chunks held, and who downloads.
+    partials: BTreeMap<usize, (usize, usize)>,
 }
 
 /// Five blobs that share leaves: prefixes of one noise, and one with all leaves equal.
@@ -189,7 +190,7 @@ proptest! {
             let needed = model.needed(&blobs);
             let usage = store.usage().unwrap();
             prop_assert_eq!(usage.used_bytes, needed.values().sum::<u64>());
-            let reserved: u64 = model.partials.iter().map(|(what, held)| rest_bytes(&blobs[*what].1, *held)).sum();
+            let reserved: u64 = model.partials.iter().map(|(what, (held, _))| rest_bytes(&blobs[*what].1, *held)).sum();
             prop_assert_eq!(usage.reserved_bytes, reserved);
             for (what, (blob, _, bytes)) in blobs.iter().enumerate() {
                 let held = model.holders.get(&what).is_some_and(|holders| !holders.is_empty());
@@ -215,7 +216,12 @@ impl Model {
             }
             Step::Release(who, what) => {
                 let released = store.release(&owners[who], &blobs[what].0.reference).unwrap();
-                assert_eq!(released, self.holders.entry(what).or_default().remove(&who));
+                let held = self.holders.entry(what).or_default().remove(&who);
+                let begun = self.partials.get(&what).is_some_and(|(_, by)| *by == who);
+                if begun {
+                    self.partials.remove(&what);
+                }
+                assert_eq!(released, held || begun);
             }
             Step::Download(who, what, upto) => self.download(store, &owners[who], who, what, upto, &blobs[what]),
             Step::Discard(what) => {
@@ -241,12 +247,12 @@ impl Model {
             self.holders.entry(what).or_default().insert(who);
             return;
         };
-        let held = *self.partials.entry(what).or_default();
+        let (held, _) = *self.partials.entry(what).or_default();
         assert_eq!(download.saved_chunks(), held as u64);
         let upto = upto.min(chunks.len()).max(held);
         chunks[held..upto].iter().for_each(|chunk| download.accept(chunk.clone()).unwrap());
         download.save().unwrap();
-        self.partials.insert(what, upto);
+        self.partials.insert(what, (upto, who));
         if upto == chunks.len() {
             self.partials.remove(&what);
             self.holders.entry(what).or_default().insert(who);
@@ -256,7 +262,7 @@ impl Model {
     fn needed(&self, blobs: &[(BlobRef, Vec<Chunk>, Vec<u8>)]) -> BTreeMap<Reference, u64> {
         let complete =
             self.holders.iter().filter(|(_, holders)| !holders.is_empty()).map(|(what, _)| (*what, usize::MAX));
-        let begun = self.partials.iter().map(|(what, held)| (*what, *held));
+        let begun = self.partials.iter().map(|(what, (held, _))| (*what, *held));
         let chunks = complete.chain(begun).flat_map(|(what, count)| blobs[what].1.iter().take(count));
         chunks.map(|chunk| (chunk.reference(), chunk.wire().len() as u64)).collect()
     }

@@ -8,7 +8,8 @@ use manyhands_proto::{Digest, JobId};
 
 use crate::failure::Failure;
 use crate::files::Draft;
-use crate::job::{self, Followed};
+use crate::interrupt::unless_interrupted;
+use crate::job;
 use crate::options::GatewayOptions;
 use crate::screen::progress::Progress;
 use crate::screen::{self, Paint};
@@ -31,24 +32,25 @@ pub struct AttachArgs {
     pub json: bool,
 }
 
-/// Follows the job and takes its receipt.
+/// Follows the job and takes its receipt. Ctrl-C leaves the job to the gateway, and nothing here.
 pub async fn run(args: AttachArgs) -> Result<ExitCode, Failure> {
+    let job = args.job;
+    unless_interrupted(attach(args), || job::goes_on(job)).await
+}
+
+async fn attach(args: AttachArgs) -> Result<ExitCode, Failure> {
     let client = args.gateway.client()?;
     let draft = Draft::new(&args.output.unwrap_or_else(|| PathBuf::from(format!("{}.receipt", args.job.short()))))?;
     client.job(args.job).await?;
-    match job::follow(&client, args.job, Progress::new("attached")).await? {
-        Followed::Interrupted => Err(job::goes_on(args.job)),
-        Followed::Done(status) => {
-            if args.image_id.is_none() {
-                screen::err("the image id is the gateway's word: compare it with your program's, or give --image-id");
-            }
-            let summary = job::deliver(&client, &status, args.image_id.unwrap_or(status.image_id), draft).await?;
-            if args.json {
-                screen::json(&summary);
-            } else {
-                screen::out(&summary.lines(Paint::stdout()).join("\n"));
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+    let status = job::follow(&client, args.job, Progress::new("attached")).await?;
+    if args.image_id.is_none() {
+        screen::err("the image id is the gateway's word: compare it with your program's, or give --image-id");
     }
+    let summary = job::deliver(&client, &status, args.image_id.unwrap_or(status.image_id), draft).await?;
+    if args.json {
+        screen::json(&summary);
+    } else {
+        screen::out(&summary.lines(Paint::stdout()).join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -13,8 +13,8 @@ use rand::{RngCore, SeedableRng};
 
 use crate::failure::{Exit, Failure};
 use crate::files::{Draft, Program};
-use crate::interrupt::interrupted;
-use crate::job::{self, Followed, Terms};
+use crate::interrupt::unless_interrupted;
+use crate::job::{self, Terms};
 use crate::network::{Network, Plan};
 use crate::options::{ConfigOptions, Po2Choice, po2};
 use crate::screen::progress::Progress;
@@ -96,21 +96,18 @@ fn program(path: Option<&Path>) -> Result<Program, Failure> {
 
 async fn on_network(args: &DemoArgs, plan: &Plan, program: &Program) -> Result<(), Failure> {
     let stopped = || Failure::new(Exit::Interrupted, "the demo was stopped before its end");
-    let mut network = tokio::select! {
-        network = Network::start(plan) => network?,
-        () = interrupted() => return Err(stopped()),
-    };
+    let mut network = unless_interrupted(Network::start(plan), stopped).await?;
     let http = network.http();
     let result = tokio::select! {
-        result = prove(args, plan, program, &http) => result.and_then(|done| if done { Ok(()) } else { Err(stopped()) }),
+        result = unless_interrupted(prove(args, plan, program, &http), stopped) => result,
         death = network.a_death() => Err(death),
     };
     network.stop().await;
     result
 }
 
-/// Proves the program; says whether it came to its end.
-async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> Result<bool, Failure> {
+/// Proves the program, and shows what came of it.
+async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> Result<(), Failure> {
     let client = manyhands_api::Client::new(http)?;
     let input = numbers(args.numbers);
     let draft = Draft::new(&plan.dir.join(format!("{}.receipt", program.name)))?;
@@ -123,14 +120,10 @@ async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> R
         plural(plan.nodes.into(), "node")
     ));
     let submitted = job::submit(&client, program, input, terms).await?;
-    match job::follow(&client, submitted.job, Progress::new(&program.name)).await? {
-        Followed::Interrupted => Ok(false),
-        Followed::Done(status) => {
-            let summary = job::deliver(&client, &status, program.image_id, draft).await?;
-            screen::out(&summary.lines(Paint::stdout()).join("\n"));
-            Ok(true)
-        }
-    }
+    let status = job::follow(&client, submitted.job, Progress::new(&program.name)).await?;
+    let summary = job::deliver(&client, &status, program.image_id, draft).await?;
+    screen::out(&summary.lines(Paint::stdout()).join("\n"));
+    Ok(())
 }
 
 /// `count` pseudo-random numbers of 32 bits, little-endian.

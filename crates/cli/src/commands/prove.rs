@@ -1,14 +1,17 @@
 //! `manyhands prove`: a program in, a verified receipt out.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use manyhands_core::Outcome;
+use manyhands_proto::JobId;
 
 use crate::failure::Failure;
 use crate::files::{self, Draft, Program};
-use crate::job::{self, Followed, Terms};
+use crate::interrupt::unless_interrupted;
+use crate::job::{self, Terms};
 use crate::options::{GatewayOptions, Po2Choice};
 use crate::screen::progress::Progress;
 use crate::screen::{self, Paint};
@@ -46,8 +49,13 @@ pub struct ProveArgs {
     pub json: bool,
 }
 
-/// Proves.
+/// Proves. Ctrl-C leaves the job to the gateway, and nothing here.
 pub async fn run(args: ProveArgs) -> Result<ExitCode, Failure> {
+    let job = Cell::new(None);
+    unless_interrupted(prove(args, &job), || job.get().map_or_else(job::not_submitted, job::goes_on)).await
+}
+
+async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, Failure> {
     let client = args.gateway.client()?;
     let program = Program::read(&args.program, args.wrap)?;
     let input = files::input(args.input.as_deref(), args.stdin)?;
@@ -57,19 +65,16 @@ pub async fn run(args: ProveArgs) -> Result<ExitCode, Failure> {
     let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
     let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max };
     let submitted = job::submit(&client, &program, input, terms).await?;
+    job.set(Some(submitted.job));
     screen::err(&format!("job {} at po2 {}, image id {}", submitted.job, submitted.po2, program.image_id));
-    match job::follow(&client, submitted.job, Progress::new(&program.name)).await? {
-        Followed::Interrupted => Err(job::goes_on(submitted.job)),
-        Followed::Done(status) => {
-            let summary = job::deliver(&client, &status, program.image_id, draft).await?;
-            if args.json {
-                screen::json(&summary);
-            } else {
-                screen::out(&summary.lines(Paint::stdout()).join("\n"));
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+    let status = job::follow(&client, submitted.job, Progress::new(&program.name)).await?;
+    let summary = job::deliver(&client, &status, program.image_id, draft).await?;
+    if args.json {
+        screen::json(&summary);
+    } else {
+        screen::out(&summary.lines(Paint::stdout()).join("\n"));
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Refuses to put the receipt where the program or the input is.

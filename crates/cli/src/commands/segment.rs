@@ -12,7 +12,7 @@ use serde_bytes::ByteBuf;
 
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Program};
-use crate::interrupt::interrupted;
+use crate::interrupt::unless_interrupted;
 use crate::options::{ConfigOptions, Po2List};
 use crate::screen;
 use crate::screen::table::{Align, table};
@@ -85,11 +85,8 @@ pub async fn run(args: SegmentArgs) -> Result<ExitCode, Failure> {
     for po2 in &args.po2.0 {
         screen::err(&format!("executing at po2 {po2} ..."));
         let task = task(&program, &input, *po2, cycles_max);
-        let row = tokio::select! {
-            row = execute(&path, &task, *po2) => row?,
-            () = interrupted() => return Err(Failure::new(Exit::Interrupted, "stopped; nothing is left behind")),
-        };
-        rows.push(row);
+        let stopped = || Failure::new(Exit::Interrupted, "stopped; nothing is left behind");
+        rows.push(unless_interrupted(execute(&path, &task, *po2), stopped).await?);
     }
     if let [first, ..] = rows.as_slice()
         && rows.iter().all(|row| matches!(row, Row::Failed { .. }))

@@ -57,9 +57,11 @@ impl Progress {
             Self::Plain(_) => super::err(text),
         }
     }
+}
 
+impl Drop for Progress {
     /// Takes the picture away.
-    pub fn clear(&self) {
+    fn drop(&mut self) {
         if let Self::Live { bar, .. } = self {
             bar.finish_and_clear();
         }

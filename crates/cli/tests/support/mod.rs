@@ -32,9 +32,20 @@ pub struct Script {
     pub uploads: Mutex<Vec<Vec<u8>>>,
     pub requests: Mutex<Vec<JobRequest>>,
     pub aborted: Mutex<Vec<JobId>>,
+    /// The question that it takes and never answers.
+    pub silent_at: Option<&'static str>,
+    /// Told when it is silent.
+    pub silent: tokio::sync::Notify,
 }
 
 impl Script {
+    async fn maybe_silent(&self, question: &str) {
+        if self.silent_at == Some(question) {
+            self.silent.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn keep(&self, bytes: Vec<u8>) -> BlobRef {
         let blob = BlobRef { reference: Reference([1; 32]), size_bytes: bytes.len() as u64 };
         self.uploads.lock().unwrap().push(bytes);
@@ -53,6 +64,7 @@ impl Gateway for Script {
     }
 
     async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+        self.maybe_silent("submit").await;
         if let Some(problem) = &self.refusal {
             return Err(problem.clone());
         }
@@ -77,6 +89,7 @@ impl Gateway for Script {
     }
 
     async fn receipt(&self, _: JobId) -> Result<(BlobRef, Vec<u8>), Problem> {
+        self.maybe_silent("receipt").await;
         let size_bytes = self.receipt.len() as u64;
         Ok((BlobRef { reference: Reference([2; 32]), size_bytes }, self.receipt.clone()))
     }

@@ -216,8 +216,11 @@ impl<P: ProofSystem> Requester<P> {
     /// Leases one unit of a job, if a waiting node suits one.
     fn lease_one(&mut self, now: Time, id: JobId) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
-        let copies: Vec<Class> =
-            if self.may_copy(Doubt::Late) { job.ready.copy_classes().collect() } else { Vec::new() };
+        let copies: Vec<Class> = if job.ready.wants_copies() && self.may_copy(Doubt::Late) {
+            job.ready.copy_classes().collect()
+        } else {
+            Vec::new()
+        };
         for class in copies {
             let units = |job: &crate::job::Job<P>| job.ready.copies(class).take(UNITS_SCANNED).collect::<Vec<Unit>>();
             if self.lease_of(now, id, class, units, true) {

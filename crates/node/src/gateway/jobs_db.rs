@@ -1,5 +1,6 @@
 //! `jobs.db`: what a gateway must not lose. SQLite, in one file, synced before anything is acknowledged.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -163,6 +164,17 @@ impl JobsDb {
         let mut query = self.0.prepare("SELECT status FROM jobs WHERE job = ?1 AND status IS NOT NULL")?;
         let json: Option<String> = query.query_row([job.0], |row| row.get(0)).optional()?;
         Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
+    }
+
+    /// The receipts of all ended jobs; None if a job's status cannot be read, as nobody knows then which receipts are kept.
+    pub(crate) fn receipts(&self) -> Result<Option<BTreeSet<Reference>>> {
+        let mut query = self.0.prepare("SELECT status FROM jobs WHERE status IS NOT NULL")?;
+        let mut receipts = BTreeSet::new();
+        for json in query.query_map([], |row| row.get::<_, String>(0))? {
+            let Ok(status) = serde_json::from_str::<JobStatus>(&json?) else { return Ok(None) };
+            receipts.extend(status.receipt.map(|receipt| receipt.reference));
+        }
+        Ok(Some(receipts))
     }
 
     /// What the guest of an ended job wrote.

@@ -18,13 +18,17 @@ use crate::{Config, StartError};
 use door::Door;
 use jobs_db::JobsDb;
 use shell::{Shell, Sources};
-use tasks::{Tasks, uploads};
+use sweep::sweep;
+use tasks::Tasks;
+use turns::Turns;
 
 mod door;
 mod jobs_db;
 mod questions;
 mod shell;
+mod sweep;
 mod tasks;
+mod turns;
 
 /// Questions and finished tasks that wait for the loop; whoever has more waits.
 const QUEUE_MAX: usize = 1024;
@@ -59,10 +63,12 @@ pub async fn run(
     let data_dir = DataDir::open(&config.data_dir)?;
     let program = worker::locate(config.worker.as_deref())?;
     let identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
+    let database = |source| StartError::Database { path: data_dir.jobs(), source };
+    let db = JobsDb::open(&data_dir.jobs()).map_err(database)?;
     let store = ChunkStore::open(&data_dir.chunks(), config.store_limit_bytes)?;
-    store.release_owner(&uploads())?;
-    let jobs = data_dir.jobs();
-    let db = JobsDb::open(&jobs).map_err(|source| StartError::Database { path: jobs, source })?;
+    let open = db.open_jobs().map_err(database)?.into_iter().map(|row| row.job);
+    let swept = sweep(&store, open, db.receipts().map_err(database)?.as_ref())?;
+    tracing::debug!(swept, "blobs that nobody needs any more were released");
     let http = config.gateway.http;
     let taken = |source| StartError::Http { address: http, source };
     let listener = tokio::net::TcpListener::bind(http).await.map_err(taken)?;
@@ -78,6 +84,7 @@ pub async fn run(
         worker: program,
         feedback,
         executions: Arc::new(Semaphore::new(1)),
+        fetches: Turns::new(),
         checks: Arc::new(Semaphore::new(usize::from(crate::machine::cores()))),
     };
     let me = Holder { node: net.node_id(), addresses };
@@ -95,8 +102,8 @@ pub async fn run(
         moot: Default::default(),
         asks: Default::default(),
         asked: 0,
+        loose: Default::default(),
     };
-    let database = |source| StartError::Database { path: data_dir.jobs(), source };
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::jobs_db::JobRow;
 use super::shell::Shell;
-use super::tasks::{owner_of, receipts};
+use super::tasks::receipts;
 
 /// Ended jobs that the gateway's status lists.
 const JOBS_SHOWN: u32 = 100;
@@ -108,13 +108,9 @@ impl Shell {
         if let Some(receipt) = ended.receipt {
             let tasks = self.tasks.clone();
             tokio::spawn(async move {
-                let released = tasks.on_store(move |store| {
-                    store.release(&receipts(), &receipt.reference)?;
-                    store.release_owner(&owner_of(job))
-                });
-                if let Err(error) = released.await {
-                    tracing::warn!(%job, %error, "a receipt could not be released");
-                }
+                // What cannot be released now is at the next start, as its job is forgotten.
+                let released = tasks.on_store(move |store| store.release(&receipts(), &receipt.reference)).await;
+                released.map_or_else(|error| tracing::warn!(%job, %error, "a receipt could not be released"), drop);
             });
         }
         Ok(())

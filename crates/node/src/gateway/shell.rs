@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use manyhands_api::types::{Incident, JobStatus, Problem};
 use manyhands_blob::transfer::BlobServer;
@@ -19,13 +20,17 @@ use tokio::task::AbortHandle;
 
 use super::jobs_db::{JobRow, JobsDb, SegmentRow};
 use super::questions::Question;
-use super::tasks::{Claimed, Feedback, Tasks, owner_of};
+use super::tasks::{Claimed, Feedback, Tasks};
 use crate::blobs;
 use crate::clock::Clock;
 use crate::proofs::Zkvm;
 
 /// Refused or lost leases that a job's status shows.
 const INCIDENTS_MAX: usize = 100;
+
+/// How often an end that could not be written, or blobs that could not be released, are tried again: a disk with room again is a
+/// person's doing.
+const TIE_UP: Duration = Duration::from_secs(5);
 
 /// What the loop keeps of an open job beside the state machine.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct Shell {
     pub(crate) moot: BTreeSet<JobId>,
     pub(crate) asks: BTreeMap<AskId, Reply>,
     pub(crate) asked: u64,
+    /// Jobs that have ended but for this: their end is not on disk, or their blobs are still held. A full disk does that.
+    pub(crate) loose: BTreeSet<JobId>,
 }
 
 impl Shell {
@@ -86,10 +93,12 @@ impl Shell {
     /// Runs until `shutdown`.
     pub(crate) async fn run(mut self, mut sources: Sources, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
+        let mut tie_up = tokio::time::interval(TIE_UP);
         self.drain();
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
+                _ = tie_up.tick() => std::mem::take(&mut self.loose).into_iter().for_each(|job| self.ended(job)),
                 Some(event) = sources.net.recv() => self.net_event(event),
                 Some(feedback) = sources.feedback.recv() => self.fed_back(feedback),
                 Some(question) = sources.questions.recv() => self.answer(question),
@@ -165,13 +174,19 @@ impl Shell {
 
     fn fed_back(&mut self, feedback: Feedback) {
         match feedback {
-            Feedback::Core(input) => self.core.handle(self.clock.now(), *input),
+            Feedback::Core(input) => {
+                if let Input::Checked { lease, .. } = *input {
+                    self.let_go_late(lease.job);
+                }
+                self.core.handle(self.clock.now(), *input);
+            }
             Feedback::Log { job, bytes } => {
                 if let Some(open) = self.open.get_mut(&job) {
                     let room = GUEST_LOG_BYTES_MAX.saturating_sub(open.log.len());
                     open.log.extend(bytes.into_iter().take(room));
                 }
             }
+            Feedback::Segment { job, .. } if !self.open.contains_key(&job) => self.let_go_late(job),
             Feedback::Segment { job, segment } => {
                 let written = self.db.add_segment(job, &segment);
                 self.or_broken(job, written);
@@ -187,10 +202,18 @@ impl Shell {
                     open.receipt = Some(receipt);
                 }
             }
+            Feedback::StillHeld { job } => drop(self.loose.insert(job)),
             Feedback::Addresses(addresses) => {
                 self.me.addresses.clone_from(&addresses);
                 self.core.set_addresses(addresses);
             }
+        }
+    }
+
+    /// What was stored for a job after it had ended has nobody else to let it go.
+    fn let_go_late(&self, job: JobId) {
+        if !self.open.contains_key(&job) {
+            tokio::spawn(self.tasks.clone().let_go(job));
         }
     }
 
@@ -318,25 +341,22 @@ impl Shell {
         open.incidents.push_back(Incident { node, lease, blame, reason });
     }
 
-    /// A job ended: its status goes to the database, its blobs but the receipt are released.
+    /// A job ended: its status goes to the database, its blobs but the receipt are released. What fails is tried again.
     fn ended(&mut self, job: JobId) {
-        let Some(status) = self.status_of(job) else { return };
-        let log = self.open.get(&job).map(|open| open.log.as_slice()).unwrap_or_default();
-        if let Err(error) = self.db.end(&status, log) {
-            // The job stays open on disk and is resumed at the next start.
-            tracing::error!(%error, "a job's end could not be written to jobs.db");
-            return;
+        if let Some(status) = self.status_of(job) {
+            let log = self.open.get(&job).map(|open| open.log.as_slice()).unwrap_or_default();
+            if let Err(error) = self.db.end(&status, log) {
+                // After a restart the job is open again, and resumed.
+                tracing::error!(%job, %error, "a job's end could not be written to jobs.db; trying again");
+                self.loose.insert(job);
+                return;
+            }
         }
         if let Some(open) = self.open.remove(&job) {
             open.execution.iter().for_each(AbortHandle::abort);
         }
         self.core.forget(&job);
-        let tasks = self.tasks.clone();
-        tokio::spawn(async move {
-            if let Err(error) = tasks.on_store(move |store| store.release_owner(&owner_of(job))).await {
-                tracing::warn!(%job, %error, "a job's blobs could not be released");
-            }
-        });
+        tokio::spawn(self.tasks.clone().let_go(job));
     }
 
     /// How an open job is.

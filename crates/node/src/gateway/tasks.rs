@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::jobs_db::{JobRow, SegmentRow};
+use super::turns::Turns;
 use crate::blobs::{BlobError, fetch_blob, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::worker::{Worker, WorkerOptions};
@@ -31,6 +32,8 @@ pub(crate) enum Feedback {
     Segment { job: JobId, segment: SegmentRow },
     /// The guest ended well.
     Executed { job: JobId, execution: Box<Execution> },
+    /// The job has ended, and its blobs could not be released.
+    StillHeld { job: JobId },
     /// Where the gateway can be dialled now.
     Addresses(Vec<String>),
     /// The receipt is stored.
@@ -63,13 +66,21 @@ pub(crate) struct Tasks {
     pub(crate) feedback: mpsc::Sender<Feedback>,
     /// Guests executed at the same time: one, as execution takes a core and streams into the disk.
     pub(crate) executions: Arc<Semaphore>,
-    /// Results fetched and checked at the same time: each takes a receipt's memory and some 20 ms of a core.
+    /// Results fetched at the same time. Not counted among the checks: a node that drips must not hold those up.
+    pub(crate) fetches: Turns,
+    /// Results checked at the same time: each takes a receipt's memory and some 20 ms of a core.
     pub(crate) checks: Arc<Semaphore>,
 }
 
 /// Owner of everything that belongs to a job until it ends.
 pub(crate) fn owner_of(job: JobId) -> Owner {
     Owner::from(job)
+}
+
+/// Owner of what nodes claim to be a job's results, until it is verified. Not the job itself: a node may name any blob for its receipt,
+/// the segment that it was given too, and what is refused is let go.
+pub(crate) fn claims_of(job: JobId) -> Owner {
+    named(&format!("claims {job}"))
 }
 
 impl Tasks {
@@ -142,7 +153,6 @@ impl Tasks {
 
     /// Step IV: fetches a claimed result unless it is here, checks it, and says what came of it.
     pub(crate) async fn collect(self, claimed: Claimed) {
-        let Ok(_turn) = self.checks.acquire().await else { return };
         let Claimed { node, is_here, lease, receipt, check } = claimed;
         let fetched = if is_here { Ok(()) } else { self.fetch_receipt(node, lease.job, receipt).await };
         let result = match fetched {
@@ -153,6 +163,11 @@ impl Tasks {
                 return self.tell(Input::Broken { job: lease.job, reason }).await;
             }
         };
+        if result.as_ref().is_err_and(|refusal| refusal.blame == Blame::Peer) {
+            // Kept no longer, nor is the room for the rest of it; that it cannot be let go changes nothing for the lease.
+            let let_go = self.on_store(move |store| store.release(&claims_of(lease.job), &receipt.reference)).await;
+            let_go.map_or_else(|error| tracing::warn!(%lease, %error, "a refused result could not be released"), drop);
+        }
         self.tell(Input::Checked { node, lease, result }).await;
     }
 
@@ -162,35 +177,52 @@ impl Tasks {
         receipt: BlobRef,
         check: Check<Zkvm>,
     ) -> Result<Checked<Zkvm>, Refusal> {
+        let stopped = || Refusal { blame: Blame::Us, reason: "the check was interrupted".to_owned() };
+        let Ok(_turn) = self.checks.acquire().await else { return Err(stopped()) };
         let store = self.store.clone();
         let work = move || {
             let ours = |error: StoreError| Refusal { blame: Blame::Us, reason: error.to_string() };
             let bytes = store.read_blob(&receipt, RECEIPT_BYTES_MAX).map_err(ours)?;
-            let result = proofs::check(&bytes, receipt, &check);
-            if result.is_err() {
-                // What was refused is kept no longer; that it cannot be released changes nothing for the lease.
-                let _ = store.release(&owner_of(lease.job), &receipt.reference);
-            }
-            result
+            let checked = proofs::check(&bytes, receipt, &check)?;
+            // From here on it is the job's own, and on disk as such before anybody is told.
+            store.hold(&owner_of(lease.job), &receipt).map_err(ours)?;
+            Ok(checked)
         };
-        let stopped = Refusal { blame: Blame::Us, reason: "the check was interrupted".to_owned() };
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(stopped))
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Gets a receipt from its maker.
     async fn fetch_receipt(&self, node: NodeId, job: JobId, receipt: BlobRef) -> Result<(), Unfetched> {
         let holder = Holder { node, addresses: Vec::new() };
-        let fetched = fetch_blob(&self.net, &self.store, &owner_of(job), receipt, std::slice::from_ref(&holder)).await;
+        let Some(_turn) = self.fetches.take(node).await else { return Ok(()) };
+        let fetched = fetch_blob(&self.net, &self.store, &claims_of(job), receipt, std::slice::from_ref(&holder)).await;
         let Err(error) = fetched else { return Ok(()) };
-        if let Some(full @ (StoreError::Full { .. } | StoreError::DiskFull { .. })) = error.store() {
-            return Err(Unfetched::NoSpace(full.to_string()));
-        }
         let mut blame = error.blame();
+        match error.store() {
+            Some(full @ (StoreError::Full { .. } | StoreError::DiskFull { .. })) => {
+                return Err(Unfetched::NoSpace(full.to_string()));
+            }
+            // The blob that it named is here, and is another one.
+            Some(StoreError::SizeMismatch { .. }) => blame = Blame::Peer,
+            _ => {}
+        }
         if blame == Blame::Network && matches!(error, BlobError::Fetch { .. }) && self.is_connected(node).await {
             // It said that the receipt is there, its connection works, and yet it does not hand it over.
             blame = Blame::Peer;
         }
         Err(Unfetched::Refused(Refusal { blame, reason: format!("its receipt could not be fetched: {error}") }))
+    }
+
+    /// Releases all blobs of a job that has ended, but its receipt.
+    pub(crate) async fn let_go(self, job: JobId) {
+        let released = self.on_store(move |store| {
+            store.release_owner(&claims_of(job))?;
+            store.release_owner(&owner_of(job))
+        });
+        if let Err(error) = released.await {
+            tracing::warn!(%job, %error, "a job's blobs could not be released; trying again");
+            let _ = self.feedback.send(Feedback::StillHeld { job }).await;
+        }
     }
 
     async fn is_connected(&self, node: NodeId) -> bool {

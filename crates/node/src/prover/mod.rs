@@ -127,6 +127,7 @@ fn open_scratch(data_dir: &DataDir, limit_bytes: u64) -> Result<ChunkStore, Star
 /// Connects to a configured gateway, and again whenever that connection is gone.
 async fn keep_dialling(net: Net, address: String, feedback: mpsc::Sender<Feedback>) {
     let mut known = None;
+    let mut told_why = String::new();
     loop {
         let connected = match known {
             Some(node) => net.peers().await.iter().any(|peer| peer.node == node),
@@ -136,6 +137,7 @@ async fn keep_dialling(net: Net, address: String, feedback: mpsc::Sender<Feedbac
             match net.connect_to(&address).await {
                 Ok(node) => {
                     known = Some(node);
+                    told_why.clear();
                     tracing::info!(gateway = %node.short(), address, "connected");
                     let addresses = vec![without_peer(&address)];
                     let told = feedback.send(Feedback::Gateway(Holder { node, addresses })).await;
@@ -143,7 +145,14 @@ async fn keep_dialling(net: Net, address: String, feedback: mpsc::Sender<Feedbac
                         return;
                     }
                 }
-                Err(error) => tracing::debug!(address, %error, "the gateway cannot be reached"),
+                Err(error) => {
+                    // Said once for each reason, not once for each attempt.
+                    let why = error.to_string();
+                    if why != told_why {
+                        tracing::warn!("{why}; trying again every {} s", REDIAL.as_secs());
+                        told_why = why;
+                    }
+                }
             }
         }
         tokio::time::sleep(REDIAL).await;

@@ -37,15 +37,15 @@ pub(crate) struct Tasks {
     pub(crate) feedback: mpsc::Sender<Feedback>,
 }
 
-/// Owner of a lease's inputs.
+/// Owner of a lease's inputs. Each attempt has its own: the inputs of one that was stopped are let go while the next may fetch them.
 pub(crate) fn inputs_of(lease: LeaseId) -> Owner {
-    // 32 digits of job and at most 20 of unit and attempt are always a name; job zero, which nobody has, stands for the impossible.
+    // 32 digits of job and at most 28 of unit and attempt are always a name; job zero, which nobody has, stands for the impossible.
     let unit = match lease.unit {
         Unit::Prove(index) => format!("p{index:x}"),
         Unit::Lift(index) => format!("l{index:x}"),
         Unit::Join { start, end, .. } => format!("j{start:x}-{end:x}"),
     };
-    Owner::new(format!("{} {unit}", lease.job)).unwrap_or_else(|_| Owner::from(JobId::default()))
+    Owner::new(format!("{} {unit} {:x}", lease.job, lease.attempt)).unwrap_or_else(|_| Owner::from(JobId::default()))
 }
 
 /// Owner of receipts.
@@ -149,4 +149,21 @@ fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
         Unit::Lift(_) => Task::Lift { receipt: inputs.next()? },
         Unit::Join { .. } => Task::Join { left: inputs.next()?, right: inputs.next()? },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lease_has_inputs_of_its_own() {
+        let largest = Unit::Join { start: u32::MAX, mid: u32::MAX, end: u32::MAX };
+        let units = [Unit::Prove(1), Unit::Lift(1), Unit::Join { start: 1, mid: 2, end: 3 }, largest];
+        let leases = units
+            .into_iter()
+            .flat_map(|unit| [1, 2, u32::MAX].map(|attempt| LeaseId { job: JobId([0xff; 16]), unit, attempt }));
+        let owners: std::collections::BTreeSet<Owner> = leases.map(inputs_of).collect();
+        assert_eq!(owners.len(), 12);
+        assert!(!owners.contains(&Owner::from(JobId::default())), "a name is too long");
+    }
 }

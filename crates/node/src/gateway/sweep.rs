@@ -1,0 +1,65 @@
+//! What a crash leaves in the store, let go at the next start: blobs of jobs that have ended, receipts of jobs that were forgotten,
+//! uploads that became no job, results that nobody had checked yet. Serves steps II, IV and VI.
+
+use std::collections::BTreeSet;
+
+use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_proto::{JobId, Reference};
+
+use super::tasks::{owner_of, receipts};
+
+/// Lets everything go that no open job and no kept receipt needs. Tells how many blobs and downloads that were.
+///
+/// `kept` are the receipts of ended jobs; None if not all are known, and then every receipt stays.
+///
+/// # Errors
+/// Storage errors.
+pub(crate) fn sweep(
+    store: &ChunkStore,
+    open: impl IntoIterator<Item = JobId>,
+    kept: Option<&BTreeSet<Reference>>,
+) -> Result<usize, StoreError> {
+    let open: BTreeSet<Owner> = open.into_iter().map(owner_of).collect();
+    let mut count = 0;
+    for owner in store.owners()? {
+        if owner == receipts() {
+            let forgotten = store.held_by(&owner)?.into_iter().map(|blob| blob.reference);
+            for reference in forgotten.filter(|reference| kept.is_some_and(|kept| !kept.contains(reference))) {
+                count += usize::from(store.release(&owner, &reference)?);
+            }
+        } else if !open.contains(&owner) {
+            count += store.release_owner(&owner)?;
+        }
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::tasks::{claims_of, uploads};
+
+    #[test]
+    fn what_open_jobs_and_kept_receipts_need_stays_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 30).unwrap();
+        let (open, ended) = (JobId([1; 16]), JobId([2; 16]));
+        let put = |owner: &Owner, text: &str| store.put_blob(owner, text.as_bytes()).unwrap();
+        let segment = put(&owner_of(open), "a segment of the open job");
+        let shared = put(&owner_of(open), "a program that both jobs use");
+        put(&owner_of(ended), "a program that both jobs use");
+        let receipt = put(&receipts(), "the receipt of an ended job");
+        let gone = [
+            put(&owner_of(ended), "a segment of the ended job"),
+            put(&receipts(), "the receipt of a forgotten job"),
+            put(&uploads(), "an upload"),
+            put(&claims_of(open), "a result that was not checked"),
+        ];
+        let kept = BTreeSet::from([receipt.reference]);
+        assert_eq!(sweep(&store, [open], None).unwrap(), 4, "receipts stay as long as the kept ones are not known");
+        assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 1);
+        assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 0);
+        assert!([segment, shared, receipt].iter().all(|blob| store.has(blob).unwrap()));
+        assert!(gone.iter().all(|blob| !store.has(blob).unwrap()));
+    }
+}
