@@ -4,3 +4,4 @@
 //! same event log on every machine.
 
 pub mod record;
+pub mod report;
