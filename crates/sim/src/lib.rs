@@ -3,5 +3,21 @@
 //! Nothing here reads a clock, opens a socket or draws a number that the seed does not decide; the same scenario and seed give the
 //! same event log on every machine.
 
+mod book;
+mod bound;
+mod draw;
+mod figures;
+mod fleet;
+mod link;
+mod log;
+mod oracle;
+mod queue;
 pub mod record;
 pub mod report;
+pub mod scenario;
+mod world;
+
+pub use oracle::Violation;
+pub use record::Run;
+pub use scenario::{Scenario, ScenarioError};
+pub use world::run;

@@ -1,0 +1,78 @@
+//! Measured figures of proving: what a unit takes and how large its blobs are. Each table says where it comes from.
+
+use manyhands_proto::unit::UnitKind;
+use manyhands_proto::{Po2, Unit};
+
+/// Proving time of one segment on the paper's laptop and its blob's size, by po2 from 14: the paper's Table 2. The paper has no time
+/// for 2^14 and for 2^21 and above, and no size for 2^14; those are halved or doubled.
+const SEGMENTS: [(u64, u64); 11] = [
+    (7_000, 10_000),
+    (14_000, 19_000),
+    (28_000, 38_000),
+    (58_000, 67_000),
+    (119_000, 133_000),
+    (249_000, 265_000),
+    (534_000, 529_000),
+    (1_068_000, 1_100_000),
+    (2_136_000, 2_000_000),
+    (4_272_000, 4_100_000),
+    (8_544_000, 6_400_000),
+];
+
+/// A lift in percent of a 2^16 proof on the same machine (own measurement).
+const LIFT_PERCENT: u64 = 160;
+
+/// A join in percent of a 2^16 proof on the same machine (own measurement).
+const JOIN_PERCENT: u64 = 170;
+
+/// The receipt of a lift or join, in bytes (own measurement).
+const RANGE_RECEIPT_BYTES: u64 = 223_000;
+
+/// Milliseconds that the paper's laptop takes for a unit of segments of this size.
+pub(crate) fn laptop_ms(kind: UnitKind, po2: Po2) -> u64 {
+    let at_16 = segment(16).0;
+    match kind {
+        UnitKind::Prove => segment(po2.get()).0,
+        UnitKind::Lift => at_16 * LIFT_PERCENT / 100,
+        UnitKind::Join => at_16 * JOIN_PERCENT / 100,
+    }
+}
+
+/// Size of a segment's blob, in bytes.
+pub(crate) fn segment_bytes(po2: Po2) -> u64 {
+    segment(po2.get()).1
+}
+
+/// Size of a unit's receipt, in bytes: 209 kB at 2^15, 221 at 2^16, 244 at 2^17 (own measurement), some 20 kB more with each po2.
+pub(crate) fn receipt_bytes(unit: Unit, po2: Po2) -> u64 {
+    match (unit.kind(), po2.get()) {
+        (UnitKind::Lift | UnitKind::Join, _) => RANGE_RECEIPT_BYTES,
+        (UnitKind::Prove, ..=14) => 197_000,
+        (UnitKind::Prove, 15) => 209_000,
+        (UnitKind::Prove, 16) => 221_000,
+        (UnitKind::Prove, po2) => 244_000 + 20_000 * u64::from(po2 - 17),
+    }
+}
+
+/// A row of the table; there is one for every size that can be.
+fn segment(po2: u8) -> (u64, u64) {
+    let row = usize::from(po2.saturating_sub(14));
+    SEGMENTS.get(row).or(SEGMENTS.last()).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_the_papers_and_ours() {
+        let po2 = |number| Po2::try_from(number).unwrap();
+        assert_eq!(laptop_ms(UnitKind::Prove, po2(19)), 249_000);
+        assert_eq!(laptop_ms(UnitKind::Lift, po2(19)), 44_800);
+        assert_eq!(laptop_ms(UnitKind::Join, po2(14)), 47_600);
+        assert_eq!(segment_bytes(po2(16)), 38_000);
+        assert_eq!(segment_bytes(Po2::MAX), 6_400_000);
+        assert_eq!(receipt_bytes(Unit::Prove(0), po2(19)), 284_000);
+        assert_eq!(receipt_bytes(Unit::Lift(0), po2(19)), 223_000);
+    }
+}

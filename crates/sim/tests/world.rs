@@ -1,0 +1,255 @@
+//! Whole worlds, small ones: the same seed gives the same run, every villain is survived, and the figures add up. A broken rule of the
+//! product shows here as a violation, with its seed.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use manyhands_core::Outcome;
+use manyhands_proto::unit::UnitKind;
+use manyhands_sim::record::{End, Run};
+use manyhands_sim::scenario::{Arrival, BUILT_IN, Churn, CorrelatedLoss, Load, Villains};
+use manyhands_sim::{Scenario, run};
+use proptest::prelude::*;
+
+/// A world of 24 nodes and one small job, in which nothing goes wrong.
+fn small() -> Scenario {
+    let text = "name = \"small\"\nfleet.nodes = 24\nfaults_end_ms = 1800000\nhorizon_ms = 14400000\n\
+                [[jobs]]\nsegments = 12\npo2 = 16\n";
+    Scenario::from_toml(text).unwrap()
+}
+
+fn villains(change: impl Fn(&mut Villains)) -> Scenario {
+    let mut scenario = small();
+    change(&mut scenario.villains);
+    scenario
+}
+
+fn finished(scenario: &Scenario, seed: u64) -> Run {
+    let run = run(scenario, seed).unwrap_or_else(|violation| panic!("{violation}\n{scenario:?}"));
+    for job in &run.jobs {
+        let (finished, last) = (job.finished_ms.unwrap(), job.last_proof_ms.unwrap());
+        assert!(job.submitted_ms < last && last <= finished && finished <= run.end_ms);
+        assert!(job.joins_after_last_proof.is_some());
+    }
+    run
+}
+
+fn count(run: &Run, end: End) -> usize {
+    run.attempts.iter().filter(|attempt| attempt.end == end).count()
+}
+
+#[test]
+fn the_seed_decides_everything() {
+    let mut scenario = small();
+    scenario.messages.lost = 0.05;
+    let first = finished(&scenario, 1);
+    assert_eq!(first, finished(&scenario, 1));
+    assert_ne!(first.log_hash, finished(&scenario, 2).log_hash);
+    assert_eq!(first.log_hash.len(), 64);
+}
+
+#[test]
+fn a_calm_world_wastes_nothing() {
+    let run = finished(&small(), 3);
+    // 12 proofs, 12 lifts, 11 joins.
+    assert_eq!(count(&run, End::Won), 35);
+    let job = &run.jobs[0];
+    assert!(run.bound.list_ms <= run.bound.whole_ms);
+    assert!(run.bound.whole_ms <= job.finished_ms.unwrap() - job.submitted_ms, "{:?} and {job:?}", run.bound);
+    // A segment's blob for each proof, a receipt for each result.
+    assert!(job.sent_bytes >= 12 * 38_000, "{job:?}");
+    assert!(job.received_bytes >= 12 * 221_000 + 23 * 223_000, "{job:?}");
+    for attempt in &run.attempts {
+        assert!(attempt.granted_ms < attempt.freed_ms && attempt.freed_ms <= run.end_ms, "{attempt:?}");
+    }
+}
+
+#[test]
+fn a_composite_receipt_needs_no_joins() {
+    let mut scenario = small();
+    scenario.jobs[0].outcome = Outcome::Composite;
+    let run = finished(&scenario, 4);
+    assert!(run.attempts.iter().all(|attempt| attempt.unit.kind() == UnitKind::Prove));
+    assert_eq!(run.jobs[0].joins_after_last_proof, Some(0));
+}
+
+#[test]
+fn gateways_share_the_nodes() {
+    for count in [2, 5] {
+        let mut scenario = small();
+        scenario.gateways.count = count;
+        scenario.jobs[0].count = 6;
+        let run = finished(&scenario, 5);
+        let served: std::collections::BTreeSet<u32> = run.jobs.iter().map(|job| job.gateway).collect();
+        assert_eq!(served, (0..count).collect());
+    }
+}
+
+#[test]
+fn gateways_that_nobody_configured_are_found_by_their_notices() {
+    let mut scenario = small();
+    scenario.gateways.configured = false;
+    scenario.gateways.count = 2;
+    scenario.jobs[0].count = 2;
+    finished(&scenario, 6);
+}
+
+#[test]
+fn villains_delay_and_do_not_stop() {
+    let worlds = [
+        ("liars", villains(|villains| villains.liars = 0.4), End::Refused),
+        ("wasters", villains(|villains| villains.wasters = 0.4), End::Lapsed),
+        ("stallers", villains(|villains| villains.stallers = 0.4), End::Lapsed),
+        ("plagiarists", villains(|villains| villains.plagiarists = 0.4), End::Refused),
+        ("flappers", villains(|villains| villains.flappers = 0.6), End::Gone),
+    ];
+    for (name, scenario, end) in worlds {
+        let run = finished(&scenario, 7);
+        assert!(count(&run, end) > 0, "{name}: no lease is {end:?}");
+    }
+}
+
+#[test]
+fn machines_that_vanish_together_are_replaced() {
+    let mut scenario = small();
+    scenario.fleet.nodes_per_operator = 1;
+    scenario.correlated_loss = Some(CorrelatedLoss { share: 0.5, at_ms: 45_000 });
+    let run = finished(&scenario, 8);
+    assert!(count(&run, End::Lapsed) > 0);
+}
+
+#[test]
+fn losers_that_run_on_hold_their_slots() {
+    let mut scenario = villains(|villains| villains.stallers = 0.3);
+    scenario.losers_run_on = true;
+    scenario.faults_end_ms = None;
+    let run = run(&scenario, 9).unwrap();
+    assert!(run.jobs[0].finished_ms.is_some());
+}
+
+#[test]
+fn a_world_whose_job_cannot_end_is_a_violation() {
+    let mut scenario = villains(|villains| villains.wasters = 1.0);
+    scenario.faults_end_ms = Some(600_000);
+    scenario.horizon_ms = 601_000;
+    let violation = run(&scenario, 10).unwrap_err();
+    assert!(violation.to_string().contains("1 of 1 jobs are not finished"), "{violation}");
+    scenario.faults_end_ms = None;
+    assert_eq!(run(&scenario, 10).unwrap().jobs[0].finished_ms, None);
+}
+
+#[test]
+fn every_built_in_scenario_can_be_read() {
+    for (name, _) in BUILT_IN {
+        let scenario = Scenario::built_in(name).unwrap();
+        assert_eq!(scenario.name, name);
+        assert!(scenario.story.ends_with('.'), "{name} tells no story");
+        assert_eq!(Scenario::from_toml(&toml::to_string(&scenario).unwrap()).unwrap(), scenario);
+    }
+    assert!(Scenario::built_in("elsewhere").is_err());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (line, field) in [
+        ("fleet.nodes = 0", "fleet.nodes"),
+        ("villains = { liars = 0.6, wasters = 0.6 }", "villains"),
+        ("messages.lost = 1.5", "messages.lost"),
+        ("policy = \"luck\"", "policy"),
+        ("links.rtt_min_ms = 0", "links.rtt_max_ms"),
+    ] {
+        let error = Scenario::from_toml(&format!("name = \"x\"\n{line}\n[[jobs]]\n")).unwrap_err().to_string();
+        assert!(error.contains(field), "{line}: {error}");
+    }
+    assert!(Scenario::from_toml("name = \"x\"\nfleet.nods = 1\n[[jobs]]\n").is_err());
+    assert!(run(&Scenario { jobs: Vec::new(), ..small() }, 1).is_err());
+}
+
+/// Deadlines on the wire are durations: what a node's clock shows is its own affair.
+#[test]
+fn clocks_that_are_set_wrong_change_nothing() {
+    let world = |skew_ms| {
+        let mut scenario = small();
+        scenario.messages.lost = 0.1;
+        (scenario.clocks.skew_ms, scenario.clocks.drift_ppm) = (skew_ms, 0);
+        finished(&scenario, 11)
+    };
+    assert_eq!(world(0), world(120_000));
+}
+
+#[test]
+fn jobs_come_when_they_should() {
+    let mut scenario = small();
+    let load = Load { count: 3, every_ms: 60_000, segments: 2, ..scenario.jobs[0].clone() };
+    scenario.jobs = vec![
+        Load { arrival: Arrival::Poisson, ..load.clone() },
+        Load { arrival: Arrival::Every, first_ms: 5_000, ..load },
+    ];
+    let run = finished(&scenario, 12);
+    let submitted: Vec<u64> = run.jobs.iter().map(|job| job.submitted_ms).collect();
+    assert!(submitted.is_sorted() && submitted.len() == 6, "{submitted:?}");
+    assert!([5_000, 65_000, 125_000].iter().all(|at| submitted.contains(at)), "{submitted:?}");
+}
+
+/// The benchmark's world with fewer machines: churn, a loss of many, liars and wasters.
+#[test]
+fn a_thousand_nodes_prove_the_papers_program() {
+    let mut scenario = Scenario::built_in("bench-168").unwrap();
+    (scenario.fleet.nodes, scenario.jobs[0].count) = (1_000, 1);
+    let run = run(&scenario, 1).unwrap();
+    assert!(run.jobs[0].finished_ms.is_some());
+    assert!(count(&run, End::Refused) > 0 && count(&run, End::Lapsed) > 0);
+}
+
+#[test]
+fn a_cafe_of_twelve_proves() {
+    let run = run(&Scenario::built_in("cafe").unwrap(), 1).unwrap();
+    assert!(run.jobs[0].finished_ms.is_some());
+}
+
+fn any_villains() -> impl Strategy<Value = Villains> {
+    let share = || prop_oneof![2 => Just(0.0), 1 => 0.0..0.15];
+    (share(), share(), share(), share(), share()).prop_map(|(liars, wasters, stallers, plagiarists, flappers)| {
+        Villains { liars, wasters, stallers, plagiarists, flappers, boast: 3.0, ..Villains::default() }
+    })
+}
+
+prop_compose! {
+    fn any_world()(
+        nodes in 4_u32..20,
+        slots in 1_u8..4,
+        villains in any_villains(),
+        churn in proptest::option::of((60_000_u64..1_200_000, 1_000_u64..60_000)),
+        (lost, doubled, reordered) in (0.0..0.2, 0.0..0.2, 0.0..0.3),
+        fetch_failures in 0.0..0.2,
+        gateways in 1_u32..4,
+        (jobs, segments) in (1_u32..4, 1_u32..12),
+        is_succinct in any::<bool>(),
+        losers_run_on in any::<bool>(),
+    ) -> Scenario {
+        let mut scenario = small();
+        (scenario.fleet.nodes, scenario.fleet.slots) = (nodes, slots);
+        scenario.villains = villains;
+        scenario.churn = churn.map(|(lifetime_ms, downtime_ms)| Churn {
+            lifetime_ms,
+            downtime_ms: Some(downtime_ms),
+            noticed_share: 0.5,
+        });
+        (scenario.messages.lost, scenario.messages.doubled) = (lost, doubled);
+        (scenario.messages.reordered, scenario.messages.late_max_ms) = (reordered, 30_000);
+        scenario.links.fetch_failures = fetch_failures;
+        scenario.gateways.count = gateways;
+        scenario.losers_run_on = losers_run_on;
+        let outcome = if is_succinct { Outcome::Succinct } else { Outcome::Composite };
+        scenario.jobs = vec![Load { count: jobs, segments, outcome, ..scenario.jobs[0].clone() }];
+        scenario
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_goes_wrong_every_job_ends(scenario in any_world(), seed in any::<u64>()) {
+        finished(&scenario, seed);
+    }
+}
