@@ -26,6 +26,10 @@ pub struct Figures {
     pub makespan_p50_s: Option<f64>,
     /// The 99th percentile of the same.
     pub makespan_p99_s: Option<f64>,
+    /// Median over the jobs of the time from submission to the last segment's proof, in seconds: what is left of the makespan is joining.
+    pub proving_p50_s: Option<f64>,
+    /// The 99th percentile of the same.
+    pub proving_p99_s: Option<f64>,
     /// The median makespan over the list bound T*: 1 is what no policy could beat.
     pub p50_over_list_bound: Option<f64>,
     /// The median makespan over the bound that counts lifts and joins too.
@@ -59,6 +63,7 @@ impl Figures {
     pub fn of(run: &Run) -> Self {
         let (prove, lift, join) = tallies(&run.attempts);
         let makespans = makespans_ms(&run.jobs);
+        let provings = provings_ms(&run.jobs);
         let p50_ms = percentile_of_jobs(&makespans, 50);
         let refusals = run.attempts.iter().filter(|attempt| attempt.end == End::Refused).map(slot_ms).collect();
         let joins = run.jobs.iter().filter_map(|job| job.joins_after_last_proof.map(u64::from)).collect();
@@ -71,6 +76,8 @@ impl Figures {
             segments_proved: prove.won,
             makespan_p50_s: p50_ms.map(seconds),
             makespan_p99_s: percentile_of_jobs(&makespans, 99).map(seconds),
+            proving_p50_s: percentile_of_jobs(&provings, 50).map(seconds),
+            proving_p99_s: percentile_of_jobs(&provings, 99).map(seconds),
             p50_over_list_bound: p50_ms.and_then(|ms| ratio(ms, run.bound.list_ms)),
             p50_over_whole_bound: p50_ms.and_then(|ms| ratio(ms, run.bound.whole_ms)),
             node_seconds_per_proof: prove.seconds_each(),
@@ -154,9 +161,14 @@ pub fn makespans_ms(jobs: &[JobRun]) -> Vec<Option<u64>> {
     jobs.iter().map(|job| job.finished_ms.map(|finished_ms| finished_ms.saturating_sub(job.submitted_ms))).collect()
 }
 
-/// The percentile of makespans in which a job that never finished is later than any other; `None` if it falls on such a job.
-pub fn percentile_of_jobs(makespans_ms: &[Option<u64>], percent: usize) -> Option<u64> {
-    let mut sorted: Vec<u64> = makespans_ms.iter().map(|ms| ms.unwrap_or(u64::MAX)).collect();
+/// From submission to the last segment's proof, in milliseconds, for each job; `None` if a segment was never proved.
+pub fn provings_ms(jobs: &[JobRun]) -> Vec<Option<u64>> {
+    jobs.iter().map(|job| job.last_proof_ms.map(|proved_ms| proved_ms.saturating_sub(job.submitted_ms))).collect()
+}
+
+/// The percentile of times in which a job that never came so far is later than any other; `None` if it falls on such a job.
+pub fn percentile_of_jobs(times_ms: &[Option<u64>], percent: usize) -> Option<u64> {
+    let mut sorted: Vec<u64> = times_ms.iter().map(|ms| ms.unwrap_or(u64::MAX)).collect();
     sorted.sort_unstable();
     nearest_rank(&sorted, percent).filter(|ms| *ms < u64::MAX)
 }
@@ -193,6 +205,7 @@ mod tests {
         assert_eq!((figures.segments, figures.segments_proved), (4, 3));
         // Jobs: 100 s and never.
         assert_eq!((figures.makespan_p50_s, figures.makespan_p99_s), (Some(100.0), None));
+        assert_eq!((figures.proving_p50_s, figures.proving_p99_s), (Some(60.0), None));
         assert_eq!((figures.p50_over_list_bound, figures.p50_over_whole_bound), (Some(2.0), Some(1.25)));
         // Proving: 60 + 40 + 30 by winners; 20 overtaken, 10 refused, 50 silent.
         assert_eq!(figures.node_seconds_per_proof, Some(70.0));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{Figures, makespans_ms, percentile_of_jobs, seconds};
+use super::metrics::{Figures, makespans_ms, percentile_of_jobs, provings_ms, seconds};
 use crate::record::Run;
 
 /// What a report of several cases is, as JSON. The field names stay; new ones may be added.
@@ -53,6 +53,8 @@ pub struct SeedReport {
     pub nodes: u32,
     /// From submission to delivery of each job, in milliseconds; `null` for a job that never finished.
     pub makespans_ms: Vec<Option<u64>>,
+    /// From submission to the last segment's proof of each job, in milliseconds; `null` if a segment was never proved.
+    pub provings_ms: Vec<Option<u64>>,
     /// The run's figures.
     pub figures: Figures,
 }
@@ -68,6 +70,14 @@ pub struct Pooled {
     pub makespan_p50_s: Option<f64>,
     /// The 99th percentile of the makespan.
     pub makespan_p99_s: Option<f64>,
+    /// Median time from submission to the last segment's proof.
+    pub proving_p50_s: Option<f64>,
+    /// The 99th percentile of the same.
+    pub proving_p99_s: Option<f64>,
+    /// Segments of all jobs.
+    pub segments: u64,
+    /// Segments whose proof was verified.
+    pub segments_proved: u64,
 }
 
 /// One figure over several seeds: median, least and greatest.
@@ -106,13 +116,15 @@ const fn measure(name: &'static str, of: fn(&Figures) -> Option<f64>, missing: M
 }
 
 /// Every figure, in the order of [`Figures`].
-pub const MEASURES: [Measure; 19] = [
+pub const MEASURES: [Measure; 21] = [
     measure("jobs", |figures| Some(figures.jobs as f64), Missing::Nothing),
     measure("jobs_finished", |figures| Some(figures.jobs_finished as f64), Missing::Nothing),
     measure("segments", |figures| Some(figures.segments as f64), Missing::Nothing),
     measure("segments_proved", |figures| Some(figures.segments_proved as f64), Missing::Nothing),
     measure("makespan_p50_s", |figures| figures.makespan_p50_s, Missing::Never),
     measure("makespan_p99_s", |figures| figures.makespan_p99_s, Missing::Never),
+    measure("proving_p50_s", |figures| figures.proving_p50_s, Missing::Never),
+    measure("proving_p99_s", |figures| figures.proving_p99_s, Missing::Never),
     measure("p50_over_list_bound", |figures| figures.p50_over_list_bound, Missing::Never),
     measure("p50_over_whole_bound", |figures| figures.p50_over_whole_bound, Missing::Never),
     measure("node_seconds_per_proof", |figures| figures.node_seconds_per_proof, Missing::Nothing),
@@ -138,6 +150,7 @@ impl SeedReport {
             end_ms: run.end_ms,
             nodes: run.nodes,
             makespans_ms: makespans_ms(&run.jobs),
+            provings_ms: provings_ms(&run.jobs),
             figures: Figures::of(run),
         }
     }
@@ -175,12 +188,18 @@ impl Case {
 
 impl Pooled {
     fn of(seeds: &[SeedReport]) -> Self {
-        let makespans: Vec<Option<u64>> = seeds.iter().flat_map(|seed| seed.makespans_ms.iter().copied()).collect();
+        let all = |of: fn(&SeedReport) -> &[Option<u64>]| seeds.iter().flat_map(of).copied().collect::<Vec<_>>();
+        let (makespans, provings) = (all(|seed| &seed.makespans_ms), all(|seed| &seed.provings_ms));
+        let percentile = |times_ms: &[Option<u64>], percent| percentile_of_jobs(times_ms, percent).map(seconds);
         Self {
             jobs: makespans.len() as u64,
             jobs_finished: makespans.iter().flatten().count() as u64,
-            makespan_p50_s: percentile_of_jobs(&makespans, 50).map(seconds),
-            makespan_p99_s: percentile_of_jobs(&makespans, 99).map(seconds),
+            makespan_p50_s: percentile(&makespans, 50),
+            makespan_p99_s: percentile(&makespans, 99),
+            proving_p50_s: percentile(&provings, 50),
+            proving_p99_s: percentile(&provings, 99),
+            segments: seeds.iter().map(|seed| seed.figures.segments).sum(),
+            segments_proved: seeds.iter().map(|seed| seed.figures.segments_proved).sum(),
         }
     }
 }
@@ -267,8 +286,11 @@ mod tests {
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         let case = &value["cases"][0];
         assert_eq!(keys(case), "label nodes policy pooled scenario seeds summary waster_share");
-        assert_eq!(keys(&case["seeds"][0]), "end_ms events figures log_hash makespans_ms nodes seed");
-        assert_eq!(keys(&case["pooled"]), "jobs jobs_finished makespan_p50_s makespan_p99_s");
+        assert_eq!(keys(&case["seeds"][0]), "end_ms events figures log_hash makespans_ms nodes provings_ms seed");
+        assert_eq!(
+            keys(&case["pooled"]),
+            "jobs jobs_finished makespan_p50_s makespan_p99_s proving_p50_s proving_p99_s segments segments_proved"
+        );
         assert_eq!(keys(&case["summary"]["refusal_s"]), "max median min");
         assert_eq!(case["seeds"][1]["makespans_ms"], serde_json::json!([null]));
         assert_eq!(serde_json::from_value::<Report>(value).unwrap(), report);
