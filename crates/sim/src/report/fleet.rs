@@ -3,7 +3,7 @@
 use manyhands_proto::unit::UnitKind;
 
 use super::metrics::seconds;
-use super::svg::{Axis, Frame, Svg};
+use super::svg::{Axis, Frame, Svg, plural};
 use crate::record::{AttemptRun, End, Run};
 
 const WIDTH: f64 = 1_000.0;
@@ -70,9 +70,9 @@ fn explanation(run: &Run, busy: &[[f64; 4]]) -> String {
     };
     let [proofs, lifts, joins, lost] = [0, 1, 2, 3].map(share);
     format!(
-        "{} nodes, {} jobs, seed {}. Of all node-time: proofs {proofs:.1} %, lifts {lifts:.1} %, joins {joins:.1} %, lost {lost:.1} %",
-        run.nodes,
-        run.jobs.len(),
+        "{}, {}, seed {}. Of all node-time: proofs {proofs:.1} %, lifts {lifts:.1} %, joins {joins:.1} %, lost {lost:.1} %",
+        plural(run.nodes.into(), "node"),
+        plural(run.jobs.len() as u64, "job"),
         run.seed
     )
 }

@@ -6,13 +6,13 @@
 use manyhands_proto::unit::UnitKind;
 
 use super::metrics::seconds;
-use super::svg::{Anchor, Axis, Frame, GREY, INK, Svg, bar};
+use super::svg::{Anchor, Axis, Frame, GREY, INK, Svg, bar, plural};
 use crate::record::{AttemptRun, End, JobRun, Run};
 
 const WIDTH: f64 = 1_060.0;
 const LEFT: f64 = 150.0;
 const RIGHT: f64 = 1_030.0;
-const TOP: f64 = 112.0;
+const TOP: f64 = 132.0;
 /// The bands together are no higher, in pixels.
 const BANDS_PX_MAX: f64 = 620.0;
 /// A lane is no higher, in pixels.
@@ -122,7 +122,12 @@ fn explanation(run: &Run, job: &JobRun, attempts: usize, step: usize) -> String 
         || "not delivered".to_owned(),
         |ms| format!("delivered after {:.0} s", seconds(ms.saturating_sub(job.submitted_ms))),
     );
-    format!("{} segments, {attempts} attempts, {end}; seed {}{thinned}", job.segments, run.seed)
+    format!(
+        "{}, {}, {end}; seed {}{thinned}",
+        plural(job.segments.into(), "segment"),
+        plural(attempts as u64, "attempt"),
+        run.seed
+    )
 }
 
 fn band<'a>(kind: BandKind, attempts: &[&'a AttemptRun]) -> Option<Band<'a>> {
@@ -161,7 +166,7 @@ fn draw_band(svg: &mut Svg, band: &Band<'_>, x: &Axis, zero_ms: u64, y: f64, lan
     let bottom = lane_y.max(y + BAND_PX_MIN);
     let middle = f64::midpoint(y, bottom);
     svg.text(LEFT - 12.0, middle - 2.0, Anchor::End, INK, band.kind.word());
-    svg.text(LEFT - 12.0, middle + 14.0, Anchor::End, GREY, &format!("{} attempts", band.attempts));
+    svg.text(LEFT - 12.0, middle + 14.0, Anchor::End, GREY, &plural(band.attempts as u64, "attempt"));
     bottom + GAP_PX
 }
 
@@ -182,24 +187,19 @@ fn legend(svg: &mut Svg) {
     );
 }
 
-/// Vertical lines at the last proof and at delivery. Their words stand on either side, so that they never meet.
+/// Vertical lines at the last proof and at delivery. Their words stand in rows of their own, so that they never meet, and on the side
+/// that has room.
 fn marks(svg: &mut Svg, job: &JobRun, x: &Axis, bottom: f64) {
-    let mut mark = |ms: Option<u64>, word: &str, anchor: Anchor, dash: &str| {
+    let mut mark = |ms: Option<u64>, word: &str, above: f64, dash: &str| {
         let Some(ms) = ms else { return };
         let at_s = seconds(ms.saturating_sub(job.submitted_ms));
         let (at, text) = (x.at(at_s), format!("{word} {at_s:.0} s"));
-        svg.line((at, TOP - 8.0), (at, bottom), &format!("stroke=\"{INK}\" stroke-width=\"1.5\" {dash}"));
-        let at = if anchor == Anchor::End { at + 2.0 } else { at - 2.0 };
-        svg.text(at, TOP - 12.0, anchor, INK, &text);
+        svg.line((at, TOP - above), (at, bottom), &format!("stroke=\"{INK}\" stroke-width=\"1.5\" {dash}"));
+        let (anchor, aside) = if at > f64::midpoint(LEFT, RIGHT) { (Anchor::End, -5.0) } else { (Anchor::Start, 5.0) };
+        svg.text(at + aside, TOP - above + 10.0, anchor, INK, &text);
     };
-    mark(job.last_proof_ms, "last proof", Anchor::End, "stroke-dasharray=\"5 3\"");
-    let room = x.at(f64::MAX) - job.finished_ms.map_or(0.0, |ms| x.at(seconds(ms.saturating_sub(job.submitted_ms))));
-    let near = job
-        .last_proof_ms
-        .zip(job.finished_ms)
-        .is_none_or(|(proof, end)| x.at(seconds(end)) - x.at(seconds(proof)) > 130.0);
-    let anchor = if room < 110.0 && near { Anchor::End } else { Anchor::Start };
-    mark(job.finished_ms, "delivered", anchor, "");
+    mark(job.last_proof_ms, "last proof", 20.0, "stroke-dasharray=\"5 3\"");
+    mark(job.finished_ms, "delivered", 36.0, "");
 }
 
 #[cfg(test)]

@@ -6,15 +6,21 @@ use super::svg::{Anchor, Axis, Frame, GREY, INK, PALETTE, Svg, text_width};
 const WIDTH: f64 = 1_000.0;
 const LEFT: f64 = 92.0;
 const RIGHT: f64 = 960.0;
-const TOP: f64 = 150.0;
-const BOTTOM: f64 = 560.0;
+const TOP: f64 = 172.0;
+const BOTTOM: f64 = 592.0;
 /// Where points of jobs that never finished stand.
-const NEVER: f64 = 122.0;
+const NEVER: f64 = 148.0;
+/// Points of one line that are nearer to each other are moved apart, in pixels.
+const APART: f64 = 15.0;
+/// The lines themselves are moved apart by so much, in pixels.
+const LINES_APART: f64 = 4.0;
+/// When the latest job takes so many times as long as the earliest, the axis is logarithmic.
+const DECADE: f64 = 6.0;
 
 /// One case in the picture.
 #[derive(Debug, Clone, PartialEq)]
 struct Point {
-    label: String,
+    policy: String,
     copies: f64,
     p50_s: Option<f64>,
     p99_s: Option<f64>,
@@ -32,40 +38,63 @@ pub fn redundancy(cases: &[Case]) -> String {
     let lines = lines(cases);
     let points = || lines.iter().flat_map(|line| &line.points);
     let copies = points().map(|point| point.copies).fold(1.0, f64::max);
-    let latest = points().flat_map(|point| [point.p50_s, point.p99_s]).flatten().fold(0.0, f64::max);
-    let frame = Frame { x: Axis::up_to(copies * 1.08, 8, LEFT, RIGHT), y: Axis::up_to(latest * 1.05, 6, BOTTOM, TOP) };
-    let mut svg = Svg::new(
-        WIDTH,
-        BOTTOM + 56.0,
-        &title(cases),
-        "Filled: p50, solid line. Open: p99, dashed line. Over the jobs of all seeds; the label is the policy.",
-    );
+    let times = || points().flat_map(|point| [point.p50_s, point.p99_s]).flatten();
+    let frame = Frame { x: Axis::up_to(copies * 1.08, 8, LEFT, RIGHT), y: time_axis(times()) };
+    let explanation = "Filled, solid line: p50. Open, dashed line: p99. Over the jobs of all seeds; points that would cover each other stand apart.";
+    let scenario = cases.first().map_or("no scenario", |case| case.scenario.as_str());
+    let mut svg = Svg::new(WIDTH, BOTTOM + 56.0, &format!("What copies buy: {scenario}"), explanation);
     let coloured = || lines.iter().zip(PALETTE.iter().cycle());
     let entries: Vec<_> = coloured().map(|(line, colour)| (format!("fill=\"{colour}\""), line.name.clone())).collect();
-    svg.legend(24.0, 82.0, &entries);
+    svg.legend(24.0, 84.0, &entries);
+    let policies = policies(&lines);
+    policy_legend(&mut svg, &policies);
     frame.draw(&mut svg, "attempts at proving for each segment", Some("makespan, s"));
     if points().any(|point| point.p50_s.is_none() || point.p99_s.is_none()) {
         never_row(&mut svg);
     }
-    for (line, colour) in coloured() {
-        draw_line(&mut svg, line, colour, &frame);
+    for (place, (line, colour)) in coloured().enumerate() {
+        draw_line(&mut svg, line, place as f64 * LINES_APART, colour, &frame, &policies);
     }
-    labels(&mut svg, &lines, &frame);
     svg.finish()
 }
 
-fn title(cases: &[Case]) -> String {
-    let scenario = cases.first().map_or("no scenario", |case| case.scenario.as_str());
-    format!("What copies buy: {scenario}")
+fn time_axis(times_s: impl Iterator<Item = f64> + Clone) -> Axis {
+    let latest = times_s.clone().fold(0.0, f64::max);
+    let earliest = times_s.fold(f64::INFINITY, f64::min);
+    if latest > earliest * DECADE {
+        Axis::logarithmic(earliest, latest, BOTTOM, TOP)
+    } else {
+        Axis::up_to(latest * 1.05, 6, BOTTOM, TOP)
+    }
+}
+
+/// Every policy in the picture, in the order in which it comes; its place is its shape.
+fn policies(lines: &[Line]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for point in lines.iter().flat_map(|line| &line.points) {
+        if !names.contains(&point.policy) {
+            names.push(point.policy.clone());
+        }
+    }
+    names.sort();
+    names
+}
+
+fn policy_legend(svg: &mut Svg, policies: &[String]) {
+    let mut x = 33.0;
+    for (shape, policy) in policies.iter().enumerate() {
+        svg.marker(shape, (x, 110.0), &format!("fill=\"{INK}\""));
+        svg.text(x + 15.0, 115.0, Anchor::Start, INK, policy);
+        x += 15.0 + text_width(policy) + 27.0;
+    }
 }
 
 fn lines(cases: &[Case]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for case in cases {
-        let name = case.waster_share.map_or_else(
-            || "this scenario".to_owned(),
-            |share| format!("{:.0} % of the nodes waste time", share * 100.0),
-        );
+        let name = case
+            .waster_share
+            .map_or_else(|| "this scenario".to_owned(), |share| format!("{} % wasters", share * 100.0));
         let Some(point) = point(case) else { continue };
         match lines.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
@@ -81,7 +110,7 @@ fn lines(cases: &[Case]) -> Vec<Line> {
 fn point(case: &Case) -> Option<Point> {
     let measure = MEASURES.iter().find(|measure| measure.name == "copies_per_segment")?;
     Some(Point {
-        label: case.policy.clone(),
+        policy: case.policy.clone(),
         copies: case.spread(measure).median?,
         p50_s: case.pooled.makespan_p50_s,
         p99_s: case.pooled.makespan_p99_s,
@@ -95,49 +124,40 @@ fn never_row(svg: &mut Svg) {
     svg.text(LEFT - 8.0, NEVER + 4.5, Anchor::End, GREY, "never");
 }
 
-fn draw_line(svg: &mut Svg, line: &Line, colour: &str, frame: &Frame) {
-    let at = |point: &Point, seconds: Option<f64>| (frame.x.at(point.copies), height(seconds, frame));
-    for (of, dash) in
-        [((|point| point.p50_s) as fn(&Point) -> Option<f64>, ""), (|point| point.p99_s, "stroke-dasharray=\"6 4\"")]
-    {
-        let drawn: Vec<_> =
-            line.points.iter().filter(|point| of(point).is_some()).map(|point| at(point, of(point))).collect();
+fn draw_line(svg: &mut Svg, line: &Line, aside: f64, colour: &str, frame: &Frame, policies: &[String]) {
+    let places: Vec<f64> = places(line, frame).into_iter().map(|x| x + aside).collect();
+    let heights =
+        |of: fn(&Point) -> Option<f64>| line.points.iter().zip(&places).map(move |(point, x)| (of(point), *x));
+    let ofs: [(fn(&Point) -> Option<f64>, &str); 2] =
+        [(|point| point.p50_s, ""), (|point| point.p99_s, "stroke-dasharray=\"6 4\"")];
+    for (of, dash) in ofs {
+        let drawn: Vec<_> = heights(of).filter_map(|(seconds, x)| Some((x, frame.y.at(seconds?)))).collect();
         if drawn.len() > 1 {
-            svg.polyline(&drawn, &format!("stroke=\"{colour}\" stroke-width=\"1.5\" {dash}"));
+            svg.polyline(&drawn, &format!("stroke=\"{colour}\" stroke-opacity=\"0.5\" stroke-width=\"1.5\" {dash}"));
         }
     }
-    for point in &line.points {
-        svg.dot(at(point, point.p99_s), 5.0, &format!("fill=\"#ffffff\" stroke=\"{colour}\" stroke-width=\"2\""));
-        svg.dot(at(point, point.p50_s), 5.0, &format!("fill=\"{colour}\" stroke=\"#ffffff\" stroke-width=\"1\""));
+    for (point, x) in line.points.iter().zip(&places) {
+        let shape = policies.iter().position(|policy| *policy == point.policy).unwrap_or_default();
+        let open = format!("fill=\"#ffffff\" stroke=\"{colour}\" stroke-width=\"1.8\"");
+        svg.marker(shape, (*x, height(point.p99_s, frame)), &open);
+        let filled = format!("fill=\"{colour}\" stroke=\"#ffffff\" stroke-width=\"0.8\"");
+        svg.marker(shape, (*x, height(point.p50_s, frame)), &filled);
     }
+}
+
+/// Where the line's points are from left to right, none nearer to the one before than its mark is wide.
+fn places(line: &Line, frame: &Frame) -> Vec<f64> {
+    let mut least = f64::NEG_INFINITY;
+    let place = |point: &Point| {
+        let x = frame.x.at(point.copies).max(least);
+        least = x + APART;
+        x
+    };
+    line.points.iter().map(place).collect()
 }
 
 fn height(seconds: Option<f64>, frame: &Frame) -> f64 {
     seconds.map_or(NEVER, |seconds| frame.y.at(seconds))
-}
-
-/// The policies' names beside their medians. A name that would cover another or a point moves down until it has room.
-fn labels(svg: &mut Svg, lines: &[Line], frame: &Frame) {
-    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
-    for point in lines.iter().flat_map(|line| &line.points) {
-        let x = frame.x.at(point.copies);
-        for y in [height(point.p50_s, frame), height(point.p99_s, frame)] {
-            taken.push((x - 7.0, x + 7.0, y));
-        }
-    }
-    for point in lines.iter().flat_map(|line| &line.points) {
-        let (x, width) = (frame.x.at(point.copies), text_width(&point.label));
-        let is_last = x + 10.0 + width > RIGHT;
-        let (left, anchor) = if is_last { (x - 10.0 - width, Anchor::End) } else { (x + 10.0, Anchor::Start) };
-        let start = height(point.p50_s, frame) + 4.5;
-        let clear = |y: &f64| {
-            !taken.iter().any(|(from, to, at)| left < *to && left + width > *from && (y - 4.5 - at).abs() < 14.0)
-        };
-        let steps = (0..24).flat_map(|step| [start + f64::from(step) * 7.0, start - f64::from(step) * 7.0]);
-        let y = steps.filter(|y| *y > NEVER && *y < BOTTOM - 4.0).find(clear).unwrap_or(start);
-        svg.text(if is_last { x - 10.0 } else { left }, y, anchor, INK, &point.label);
-        taken.push((left, left + width, y - 4.5));
-    }
 }
 
 #[cfg(test)]
@@ -157,9 +177,19 @@ mod tests {
         let cases = [case("fixed-5", Some(0.2), 5), case("adaptive", Some(0.2), 1), case("fixed-5", Some(0.5), 5)];
         let lines = lines(&cases);
         let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-        assert_eq!(names, ["20 % of the nodes waste time", "50 % of the nodes waste time"]);
+        assert_eq!(names, ["20 % wasters", "50 % wasters"]);
         let copies: Vec<f64> = lines[0].points.iter().map(|point| point.copies).collect();
         assert_eq!(copies, [1.0, 5.0]);
+        assert_eq!(policies(&lines), ["adaptive", "fixed-5"]);
+    }
+
+    #[test]
+    fn points_that_would_cover_each_other_stand_apart() {
+        let cases = ["fixed-5", "fixed-5-ranked", "fixed-5-run-on"].map(|policy| case(policy, None, 5));
+        let lines = lines(&cases);
+        let frame = Frame { x: Axis::up_to(5.4, 8, LEFT, RIGHT), y: time_axis([300.0].into_iter()) };
+        let places = places(&lines[0], &frame);
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= APART), "{places:?}");
     }
 
     #[test]

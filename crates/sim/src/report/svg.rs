@@ -86,9 +86,20 @@ impl Svg {
         self.add(&format!("<polygon points=\"{}\" {style}/>", points.join(" ")));
     }
 
-    /// A disc.
-    pub fn dot(&mut self, (x, y): (f64, f64), radius: f64, style: &str) {
-        self.add(&format!("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" {style}/>", px(x), px(y), px(radius)));
+    /// A small shape, one of six by its number, so that points are told apart without their colour too.
+    pub fn marker(&mut self, shape: usize, (x, y): (f64, f64), style: &str) {
+        let corners: &[(f64, f64)] = match shape % 6 {
+            0 => {
+                self.add(&format!("<circle cx=\"{}\" cy=\"{}\" r=\"5\" {style}/>", px(x), px(y)));
+                return;
+            }
+            1 => &[(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)],
+            2 => &[(0.0, -6.5), (6.5, 0.0), (0.0, 6.5), (-6.5, 0.0)],
+            3 => &[(0.0, -6.0), (6.0, 5.0), (-6.0, 5.0)],
+            4 => &[(0.0, 6.0), (6.0, -5.0), (-6.0, -5.0)],
+            _ => &[(-6.0, -3.0), (6.0, -3.0), (6.0, 3.0), (-6.0, 3.0)],
+        };
+        self.polygon(&corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect::<Vec<_>>(), style);
     }
 
     /// Text of ordinary size.
@@ -142,12 +153,13 @@ impl Svg {
     }
 }
 
-/// One direction of a picture: values from 0 to `max`, on pixels from `from_px` to `to_px`.
+/// One direction of a picture: values from 0 or, on a logarithmic one, from `least` to `max`, on pixels from `from_px` to `to_px`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Axis {
     /// The greatest value shown.
     pub max: f64,
     step: f64,
+    least: Option<f64>,
     from_px: f64,
     to_px: f64,
 }
@@ -162,16 +174,33 @@ impl Axis {
     /// An axis that ends at `greatest` itself.
     pub fn exactly(greatest: f64, ticks: u32, from_px: f64, to_px: f64) -> Self {
         let max = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
-        Self { max, step: nice_step(max / f64::from(ticks.max(1))), from_px, to_px }
+        Self { max, step: nice_step(max / f64::from(ticks.max(1))), least: None, from_px, to_px }
+    }
+
+    /// A logarithmic axis whose ends are the ticks around these values, for what spans decades. Both are to be positive; the step is
+    /// that of its least tick.
+    pub fn logarithmic(least: f64, greatest: f64, from_px: f64, to_px: f64) -> Self {
+        let is_usable = |value: f64| value.is_finite() && value > 0.0;
+        let (least, greatest) = if is_usable(least) && greatest >= least { (least, greatest) } else { (1.0, 10.0) };
+        let floor = log_ticks(least / 5.0, least).last().copied().unwrap_or(least);
+        let max = log_ticks(greatest, greatest * 5.0).first().copied().unwrap_or(greatest).max(floor * 2.0);
+        Self { max, step: floor, least: Some(floor), from_px, to_px }
     }
 
     /// Where a value is, in pixels. What is beyond the axis is at its end.
     pub fn at(&self, value: f64) -> f64 {
-        self.from_px + (self.to_px - self.from_px) * (value / self.max).clamp(0.0, 1.0)
+        let part = match self.least {
+            Some(least) => libm::log(value.max(least) / least) / libm::log(self.max / least),
+            None => value / self.max,
+        };
+        self.from_px + (self.to_px - self.from_px) * part.clamp(0.0, 1.0)
     }
 
     /// The values that have a tick.
     pub fn ticks(&self) -> Vec<f64> {
+        if let Some(least) = self.least {
+            return log_ticks(least, self.max);
+        }
         let count = (self.max / self.step + 1e-9).floor() as u32;
         (0..=count.min(100)).map(|tick| f64::from(tick) * self.step).collect()
     }
@@ -251,6 +280,23 @@ fn nice_step(least: f64) -> f64 {
     }
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
     steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(least)
+}
+
+/// The values 1, 2 and 5 times a power of ten from `least` to `greatest`.
+fn log_ticks(least: f64, greatest: f64) -> Vec<f64> {
+    let mut ticks = Vec::new();
+    let mut tick = nice_step(least);
+    // Some forty decades are more than any number here has.
+    while tick <= greatest * (1.0 + 1e-9) && ticks.len() < 120 {
+        ticks.push(tick);
+        tick = nice_step(tick * 1.5);
+    }
+    ticks
+}
+
+/// A number with its word, in the plural unless there is one.
+pub fn plural(number: u64, word: &str) -> String {
+    format!("{} {word}{}", thousands(&number.to_string()), if number == 1 { "" } else { "s" })
 }
 
 fn thousands(digits: &str) -> String {
@@ -340,6 +386,17 @@ pub(crate) mod tests {
         assert_eq!(Axis::up_to(1.0, 5, 0.0, 1.0).word(0.2), "0.2");
         for nothing in [0.0, f64::NAN, f64::INFINITY, -3.0] {
             assert!(Axis::up_to(nothing, 5, 0.0, 10.0).ticks().len() > 1, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_ends_at_round_numbers() {
+        let axis = Axis::logarithmic(260.0, 5_600.0, 0.0, 100.0);
+        assert_eq!(axis.ticks(), [200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0]);
+        assert_eq!((axis.at(200.0), axis.at(10_000.0), axis.at(0.0)), (0.0, 100.0, 0.0));
+        assert!((axis.at(1_414.213_6) - 50.0).abs() < 0.01);
+        for (least, greatest) in [(0.0, 0.0), (f64::INFINITY, 0.0), (5.0, 5.0), (f64::NAN, 1.0)] {
+            assert!(Axis::logarithmic(least, greatest, 0.0, 10.0).ticks().len() > 1, "{least} {greatest}");
         }
     }
 
