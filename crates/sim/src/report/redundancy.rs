@@ -26,6 +26,9 @@ struct Point {
     p99_s: Option<f64>,
 }
 
+/// A percentile of a point.
+type Seconds = fn(&Point) -> Option<f64>;
+
 /// The cases with one share of wasters, by copies.
 #[derive(Debug, Clone, PartialEq)]
 struct Line {
@@ -128,9 +131,9 @@ fn draw_line(svg: &mut Svg, line: &Line, aside: f64, colour: &str, frame: &Frame
     let places: Vec<f64> = places(line, frame).into_iter().map(|x| x + aside).collect();
     let heights =
         |of: fn(&Point) -> Option<f64>| line.points.iter().zip(&places).map(move |(point, x)| (of(point), *x));
-    let ofs: [(fn(&Point) -> Option<f64>, &str); 2] =
+    let percentiles: [(Seconds, &str); 2] =
         [(|point| point.p50_s, ""), (|point| point.p99_s, "stroke-dasharray=\"6 4\"")];
-    for (of, dash) in ofs {
+    for (of, dash) in percentiles {
         let drawn: Vec<_> = heights(of).filter_map(|(seconds, x)| Some((x, frame.y.at(seconds?)))).collect();
         if drawn.len() > 1 {
             svg.polyline(&drawn, &format!("stroke=\"{colour}\" stroke-opacity=\"0.5\" stroke-width=\"1.5\" {dash}"));
