@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::{LeaseId, NodeId, Unit};
 
-use crate::job::{Entry, Job, LeaseStatus, UnitState};
-use crate::{ProofSystem, Requester};
+use crate::job::ready::{Class, Need};
+use crate::job::{Entry, Job, LeaseStatus};
+use crate::{Policy, ProofSystem, Requester};
 
 impl<P: ProofSystem> Requester<P> {
     /// Whether the indexes agree with the ledgers and no rule of the books is broken. Walks every unit: for tests.
@@ -15,7 +16,7 @@ impl<P: ProofSystem> Requester<P> {
     pub fn audit(&self) -> Result<(), String> {
         let mut running: BTreeSet<(NodeId, LeaseId)> = BTreeSet::new();
         for job in self.jobs.values() {
-            job.audit(&mut running)?;
+            job.audit(self.policy(), &mut running)?;
         }
         let held: BTreeSet<(NodeId, LeaseId)> = self.holding.iter().collect();
         if let Some((node, lease)) = held.symmetric_difference(&running).next() {
@@ -35,38 +36,47 @@ impl<P: ProofSystem> Requester<P> {
 }
 
 impl<P: ProofSystem> Job<P> {
-    fn audit(&self, running: &mut BTreeSet<(NodeId, LeaseId)>) -> Result<(), String> {
-        let mut ready: BTreeSet<Unit> = BTreeSet::new();
+    fn audit(&self, policy: &Policy, running: &mut BTreeSet<(NodeId, LeaseId)>) -> Result<(), String> {
+        let mut listed: BTreeSet<(Class, Need, Unit)> = BTreeSet::new();
+        let (mut live_all, mut copies_all) = (0, 0);
         for (unit, entry) in &self.ledger {
-            self.audit_entry(*unit, entry)?;
-            if self.is_open() && entry.state() == UnitState::Stored {
-                ready.insert(*unit);
-            }
+            self.audit_entry(*unit, entry, policy)?;
+            let live = entry.live().count();
+            live_all += live;
+            copies_all += live.saturating_sub(1);
+            let need = if self.is_open() { entry.need(live, policy) } else { None };
+            listed.extend(need.map(|need| ((unit.kind(), entry.po2), need, *unit)));
             let runs = entry.live().filter(|(_, lease)| matches!(lease.status, LeaseStatus::Running(_)));
             running.extend(runs.map(|(attempt, lease)| (lease.node, self.lease_id(*unit, attempt))));
         }
-        for ((kind, po2), unit) in self.ready.iter() {
-            if !ready.remove(&unit)
-                || unit.kind() != kind
-                || self.ledger.get(&unit).is_none_or(|entry| entry.po2 != po2)
-            {
-                return Err(format!("{unit} is in the index of ready units and should not be, or not there"));
-            }
+        if (live_all, copies_all) != (self.live, self.copies) {
+            let (live, copies) = (self.live, self.copies);
+            return Err(format!(
+                "{live} live leases and {copies} copies are counted, there are {live_all} and {copies_all}"
+            ));
         }
-        match ready.first() {
-            Some(unit) => Err(format!("{unit} is ready and not in the index")),
+        let indexed: BTreeSet<(Class, Need, Unit)> = self.ready.iter().collect();
+        match indexed.symmetric_difference(&listed).next() {
+            Some((_, need, unit)) => {
+                Err(format!("the index of ready units and the ledger differ on {unit} ({need:?})"))
+            }
             None => Ok(()),
         }
     }
 
-    fn audit_entry(&self, unit: Unit, entry: &Entry<P>) -> Result<(), String> {
+    fn audit_entry(&self, unit: Unit, entry: &Entry<P>, policy: &Policy) -> Result<(), String> {
         let live = entry.live().count();
         if live > 0 && (entry.result.is_some() || !self.is_open()) {
             return Err(format!("{unit} has {live} live leases and needs none"));
         }
-        let running = entry.live().filter(|(_, lease)| matches!(lease.status, LeaseStatus::Running(_))).count();
-        if running > 1 {
-            return Err(format!("{unit} is leased {running} times at once"));
+        let running = entry.live().filter(|(_, lease)| matches!(lease.status, LeaseStatus::Running(_)));
+        let running: Vec<NodeId> = running.map(|(_, lease)| lease.node).collect();
+        let (count, nodes) = (running.len(), running.iter().collect::<BTreeSet<_>>());
+        if count > policy.copies_max {
+            return Err(format!("{unit} has {count} running leases, of {} at most", policy.copies_max));
+        }
+        if nodes.len() < count {
+            return Err(format!("{unit} is leased twice to one node"));
         }
         if entry.live().any(|(attempt, _)| attempt > entry.attempts) {
             return Err(format!("{unit} has a lease beyond its {} attempts", entry.attempts));

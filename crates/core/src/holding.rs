@@ -1,12 +1,12 @@
-//! Which running leases each node holds: an index into the ledgers of all jobs, so that time-outs, lost connections and
-//! surplus leases are found without walking through every unit.
+//! Which running leases each node holds: an index into the ledgers of all jobs, so that lost connections and surplus leases are found
+//! without walking through every unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::{LeaseId, NodeId};
 
 /// The index.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Holding(BTreeMap<NodeId, BTreeSet<LeaseId>>);
 
 impl Holding {
@@ -23,8 +23,8 @@ impl Holding {
         }
     }
 
-    pub(crate) fn of(&self, node: &NodeId) -> Vec<LeaseId> {
-        self.0.get(node).into_iter().flatten().copied().collect()
+    pub(crate) fn of(&self, node: &NodeId) -> impl Iterator<Item = LeaseId> {
+        self.0.get(node).into_iter().flatten().copied()
     }
 
     /// How many leases a node works on.

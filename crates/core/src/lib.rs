@@ -7,6 +7,8 @@
 //! `poll_timeout`, which names the reason of each wake-up.
 
 pub mod audit;
+mod bids;
+pub mod capacity;
 pub mod gateways;
 mod holding;
 pub mod job;
@@ -17,9 +19,11 @@ pub mod prover;
 pub mod requester;
 mod text;
 pub mod time;
+mod timers;
 pub mod view;
 
-pub use job::{Check, ExecutionInfo, JobSpec, Outcome, Parts, Receipted, Restored, SegmentInfo};
+pub use job::{Check, ExecutionInfo, JobSpec, Outcome, Parts, Priority, Receipted, Restored, SegmentInfo};
+pub use peers::Origin;
 pub use policy::Policy;
 pub use proof::{Checked, ProofSystem, Refusal};
 pub use prover::Prover;

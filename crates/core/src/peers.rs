@@ -8,9 +8,53 @@ use manyhands_proto::{NodeId, Po2};
 
 use crate::{Policy, Time};
 
+/// The address range that a node is reached from: an IPv4 /24 or an IPv6 /48. Nodes of one range are likely one operator's, and fail
+/// together. All zeros where the range is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Origin(pub [u8; 8]);
+
+impl Origin {
+    /// The range of an IPv4 address.
+    pub const fn v4([a, b, c, _]: [u8; 4]) -> Self {
+        Self([4, a, b, c, 0, 0, 0, 0])
+    }
+
+    /// The range of an IPv6 address.
+    pub const fn v6([a, b, c, d, e, f, ..]: [u8; 16]) -> Self {
+        Self([6, a, b, c, d, e, f, 0])
+    }
+
+    /// Whether both are known to be the same range.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        self == other && *self != Self::default()
+    }
+}
+
+/// The share of leases that came to nothing, as it was lately: an average in which each lease counts 1/64 and older ones ever less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LossRate {
+    millionths: u64,
+}
+
+impl LossRate {
+    /// Takes one lease into account.
+    pub fn note(&mut self, is_lost: bool) {
+        let latest = if is_lost { 1_000_000 } else { 0 };
+        self.millionths = (self.millionths * 63 + latest) / 64;
+    }
+
+    /// Leases in vain for each hundred that deliver: what is lost, in percent of what comes. At most 900.
+    pub fn per_hundred(&self) -> u64 {
+        let lost = self.millionths.min(900_000);
+        lost * 100 / (1_000_000 - lost)
+    }
+}
+
 /// What is known of one node.
 #[derive(Debug, Clone)]
 pub struct Peer {
+    /// Where it is reached from.
+    pub origin: Origin,
     /// What it last said it can do.
     pub capabilities: Option<Capabilities>,
     /// When it was last heard of.
@@ -21,7 +65,7 @@ pub struct Peer {
     pub valid: u32,
     /// Times it sent what no honest node sends.
     pub offences: u32,
-    /// Leases in a row that it gave back because its worker failed or it could not fetch.
+    /// Leases in a row that it gave back, or that lapsed.
     pub stumbles: u32,
     /// Gets no lease before this time.
     pub blocked_until: Option<Time>,
@@ -33,6 +77,7 @@ pub struct Peer {
 impl Peer {
     fn new(now: Time) -> Self {
         Self {
+            origin: Origin::default(),
             capabilities: None,
             heard: now,
             connected: true,
@@ -48,6 +93,23 @@ impl Peer {
     /// Whether it gets no lease at `now`.
     pub fn is_blocked(&self, now: Time) -> bool {
         self.blocked_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it has delivered often enough, without a failure since, to be no newcomer.
+    pub fn is_trusted(&self, policy: &Policy) -> bool {
+        self.valid >= policy.trusted_after
+    }
+
+    /// Leases that it may hold at once.
+    pub fn slots(&self, policy: &Policy) -> usize {
+        let slots = self.capabilities.as_ref().map_or(1, |offer| usize::from(offer.slots));
+        slots.min(policy.newcomer_slots.saturating_add(self.valid as usize))
+    }
+
+    /// Whether there is anything to predict its time for this kind of unit from.
+    pub fn is_measured(&self, kind: UnitKind) -> bool {
+        let stated = || self.capabilities.iter().flat_map(|offer| &offer.timings).any(|timing| timing.kind == kind);
+        self.observed_ms.keys().any(|(seen, _)| *seen == kind) || stated()
     }
 
     /// Predicted milliseconds for a unit: what was seen here, else what the node says, else the paper's laptop.
@@ -83,12 +145,20 @@ impl Peer {
         let entry = self.observed_ms.entry((kind, po2)).or_insert(elapsed_ms);
         *entry = entry.midpoint(elapsed_ms);
     }
+
+    /// It did not deliver within `elapsed_ms`, so it takes longer than that.
+    fn observe_at_least(&mut self, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
+        let entry = self.observed_ms.entry((kind, po2)).or_insert(elapsed_ms);
+        *entry = (*entry).max(elapsed_ms);
+    }
 }
 
 /// All nodes that were heard of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PeerBook {
     peers: BTreeMap<NodeId, Peer>,
+    newcomers: LossRate,
+    all: LossRate,
 }
 
 impl PeerBook {
@@ -113,9 +183,29 @@ impl PeerBook {
         peer
     }
 
-    /// Notes what a node can do.
-    pub fn introduce(&mut self, now: Time, node: NodeId, capabilities: Capabilities, policy: &Policy) {
-        self.heard(now, node, policy).capabilities = Some(capabilities);
+    /// Notes what a node can do, and where it is.
+    pub fn introduce(&mut self, now: Time, node: NodeId, from: Origin, capabilities: Capabilities, policy: &Policy) {
+        let peer = self.heard(now, node, policy);
+        peer.origin = from;
+        peer.capabilities = Some(capabilities);
+    }
+
+    /// How many of a newcomer's leases came to nothing lately.
+    pub fn newcomers(&self) -> LossRate {
+        self.newcomers
+    }
+
+    /// How many leases of all nodes came to nothing lately.
+    pub fn losses(&self) -> LossRate {
+        self.all
+    }
+
+    /// Counts a lease that delivered, or that did not.
+    fn count(&mut self, node: &NodeId, is_lost: bool, policy: &Policy) {
+        if !self.peers.get(node).is_some_and(|peer| peer.is_trusted(policy)) {
+            self.newcomers.note(is_lost);
+        }
+        self.all.note(is_lost);
     }
 
     /// Notes that a node's connection is gone.
@@ -126,7 +216,8 @@ impl PeerBook {
     }
 
     /// Credits a verified result that took `elapsed_ms` on the gateway's clock.
-    pub fn credit(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
+    pub fn credit(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64, policy: &Policy) {
+        self.count(node, false, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = peer.valid.saturating_add(1);
             peer.stumbles = 0;
@@ -145,6 +236,7 @@ impl PeerBook {
 
     /// Blocks a node that sent what no honest node sends. Returns until when.
     pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
+        self.count(node, true, policy);
         let peer = self.peers.get_mut(node)?;
         let doubled = policy.block_ms.saturating_mul(1 << peer.offences.min(20));
         let until = now.after(doubled.min(policy.block_ms_max));
@@ -154,11 +246,25 @@ impl PeerBook {
         peer.blocked_until
     }
 
-    /// Gives a node that let a lease lapse a rest.
-    pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
+    /// A node's lease was late when another's result came: it is a newcomer again, and known to take longer than `elapsed_ms`. With each
+    /// such lease in a row it rests longer, for a node that takes work and never delivers looks just like this.
+    pub fn late(&mut self, now: Time, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64, policy: &Policy) {
+        self.count(node, true, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = 0;
-            peer.block(now.after(policy.pause_ms), reason);
+            peer.observe_at_least(kind, po2, elapsed_ms);
+        }
+        self.stumble(now, node, "another node was done long before it", policy);
+    }
+
+    /// Gives a node that let a lease lapse a rest.
+    pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
+        self.count(node, true, policy);
+        if let Some(peer) = self.peers.get_mut(node) {
+            let doubled = policy.pause_ms.saturating_mul(1 << peer.stumbles.min(20));
+            peer.stumbles = peer.stumbles.saturating_add(1);
+            peer.valid = 0;
+            peer.block(now.after(doubled.min(policy.block_ms_max)), reason);
         }
     }
 

@@ -1,7 +1,16 @@
-//! Every constant of the scheduling rules, each with its reason.
+//! Every constant of the scheduling rules, each with its reason; and the policies of others, to be measured against in the same world.
 
 use manyhands_proto::Po2;
 use manyhands_proto::unit::UnitKind;
+
+/// Which of the waiting nodes a unit goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranking {
+    /// The one that is predicted to be done first.
+    Fastest,
+    /// The one that came first, whatever its speed: what a queue does.
+    Arrival,
+}
 
 /// The rules' constants. The daemon uses [`Policy::default`]; tests and the simulator vary them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +56,42 @@ pub struct Policy {
     pub attempts_remembered: usize,
     /// Nodes remembered. Each is a few hundred bytes; beyond it the ones not heard of for longest are forgotten.
     pub peers_max: usize,
+    /// Which of the waiting nodes a unit goes to.
+    pub ranking: Ranking,
+    /// A node is used only if it is predicted to finish within this many percent of the time in which the fleet could do everything that
+    /// waits; else the unit waits for a faster node. Zero uses every node. The margin covers what the prediction does not know.
+    pub gate_percent: u64,
+    /// Valid results in a row after which a node is no newcomer. BOINC waits for ten, but its results take a quorum to check and ours
+    /// milliseconds.
+    pub trusted_after: u32,
+    /// Leases that a newcomer may hold at once, whatever its slots; each valid result allows one more.
+    pub newcomer_slots: usize,
+    /// A lease is late, and its unit gets a copy, at this many percent of its prediction. Zero never copies. Nearly deterministic
+    /// times (a spread of 15%) make the 95th percentile 1.25 times the median, where hedging pays most (Dean and Barroso, 2013).
+    pub hedge_percent: u64,
+    /// Added to the time after which a lease is late: fetching and handing over are in no prediction until they were seen.
+    pub hedge_ms: u64,
+    /// Leases that a unit gets at once from the start. One: a receipt needs no quorum.
+    pub copies_first: usize,
+    /// Live leases of one unit. With four that are all late it is not the nodes that are at fault.
+    pub copies_max: usize,
+    /// Copies under way in percent of all leases under way: what hedging may cost while real work waits. It keeps an overload, which
+    /// makes every lease late, from feeding itself.
+    pub copies_percent: usize,
+    /// Copies that are always allowed, so that small fleets can hedge at all.
+    pub copies_min: usize,
+    /// When nothing waits, a lease gets a copy if a free node is predicted to save this many percent of its remaining time. Zero never.
+    pub late_gain_percent: u64,
+    /// How long a lift or join waits for the bid of the node that made its input, which then need not fetch it. One round trip.
+    pub near_wait_ms: u64,
+    /// What not having to fetch is worth: a receipt of 250 kB over a home line.
+    pub near_gain_ms: u64,
+    /// How often the fleet's capacity is reckoned anew, at most and at least, while units wait: walking through all nodes costs milliseconds.
+    pub plan_ms_min: u64,
+    /// See `plan_ms_min`.
+    pub plan_ms_max: u64,
+    /// A node that was not heard of for this long is not counted as capacity: it works for another gateway, or is about to be lost.
+    pub present_ms: u64,
 }
 
 impl Default for Policy {
@@ -70,11 +115,60 @@ impl Default for Policy {
             announce_ms: 10_000,
             attempts_remembered: 64,
             peers_max: 50_000,
+            ranking: Ranking::Fastest,
+            gate_percent: 125,
+            trusted_after: 3,
+            newcomer_slots: 2,
+            hedge_percent: 130,
+            hedge_ms: 8_000,
+            copies_first: 1,
+            copies_max: 4,
+            copies_percent: 15,
+            copies_min: 2,
+            late_gain_percent: 30,
+            near_wait_ms: 500,
+            near_gain_ms: 3_000,
+            plan_ms_min: 500,
+            plan_ms_max: 10_000,
+            present_ms: 60_000,
         }
     }
 }
 
 impl Policy {
+    /// The paper's: `copies` leases of every unit from the start, to whoever asks first, no deadline, no hedging. A unit is leased again
+    /// only when all of its leases are lost. Losers are cancelled; the simulator can let them run on, as the paper does.
+    pub fn fixed_copies(copies: usize) -> Self {
+        Self {
+            ranking: Ranking::Arrival,
+            gate_percent: 0,
+            hedge_percent: 0,
+            copies_first: copies,
+            copies_max: copies,
+            copies_percent: 100 * copies,
+            late_gain_percent: 0,
+            near_wait_ms: 0,
+            deadline_percent: 1_000_000,
+            ..Self::default()
+        }
+    }
+
+    /// The same with the fastest nodes first, as verified benchmarks would allow.
+    pub fn fixed_copies_ranked(copies: usize) -> Self {
+        Self { ranking: Ranking::Fastest, ..Self::fixed_copies(copies) }
+    }
+
+    /// What prover clusters do: one lease of each unit to whoever asks first, and after `timeout_ms` another.
+    pub fn requeue(timeout_ms: u64) -> Self {
+        Self { deadline_percent: 0, transfer_ms: timeout_ms, copies_first: 1, copies_max: 1, ..Self::fixed_copies(1) }
+    }
+
+    /// When a lease that is predicted to take `predicted_ms` is late; nothing if this policy never hedges.
+    pub fn late_after_ms(&self, predicted_ms: u64) -> Option<u64> {
+        let ms = (predicted_ms.saturating_mul(self.hedge_percent) / 100).saturating_add(self.hedge_ms);
+        (self.hedge_percent > 0).then_some(ms)
+    }
+
     /// What a unit takes on a machine nobody has measured: twice what the paper's laptop takes (Table 2: 28 s at 2^16, doubling with
     /// each po2). Several nodes on one small machine are that slow, and a first lease that lapses costs more than one that waits.
     pub fn default_ms(&self, kind: UnitKind, po2: Po2) -> u64 {

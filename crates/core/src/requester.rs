@@ -1,26 +1,27 @@
 //! The gateway's side: many jobs, one book of peers, one set of held bids.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use manyhands_proto::message::{Bid, Holder, Lease, Response};
-use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
+use manyhands_proto::message::{Bid, Holder, Response};
+use manyhands_proto::{JobId, LeaseId, NodeId};
 
+use crate::bids::Bids;
 use crate::holding::Holding;
 use crate::job::Job;
-use crate::job::ready::Class;
-use crate::job::step3_dispatch::{Candidates, is_able};
-use crate::peers::PeerBook;
+use crate::peers::{Origin, PeerBook};
 use crate::text::clip;
-use crate::time::Earliest;
+use crate::timers::{Timers, Wake};
 use crate::{Policy, ProofSystem, Time};
 
+mod dispatch;
 mod interface;
 
+use dispatch::Plan;
 pub use interface::{AskId, Command, Event, Input};
 
 /// Commands and events on their way out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outbox<P: ProofSystem> {
     commands: VecDeque<Command<P>>,
     events: VecDeque<Event>,
@@ -42,6 +43,7 @@ pub(crate) struct Context<'a, P: ProofSystem> {
     pub(crate) policy: &'a Policy,
     pub(crate) peers: &'a mut PeerBook,
     pub(crate) holding: &'a mut Holding,
+    pub(crate) timers: &'a mut Timers,
     pub(crate) out: &'a mut Outbox<P>,
 }
 
@@ -56,7 +58,7 @@ impl<P: ProofSystem> Context<'_, P> {
 
     /// Whether a node works on fewer leases than it has slots.
     pub(crate) fn has_free_slot(&self, node: &NodeId) -> bool {
-        has_free_slot(self.peers, self.holding, node)
+        has_free_slot(self.peers, self.holding, self.policy, node)
     }
 
     fn answer(&mut self, ask: Option<AskId>, response: Response) {
@@ -66,22 +68,22 @@ impl<P: ProofSystem> Context<'_, P> {
     }
 }
 
-#[derive(Debug)]
-struct HeldBid {
-    ask: AskId,
-    until: Time,
-}
-
 /// The gateway's state machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Requester<P: ProofSystem> {
     policy: Policy,
     me: Holder,
     zkvm: String,
     pub(crate) jobs: BTreeMap<JobId, Job<P>>,
     peers: PeerBook,
-    bids: BTreeMap<NodeId, HeldBid>,
+    bids: Bids,
     pub(crate) holding: Holding,
+    timers: Timers,
+    plan: Plan,
+    /// Jobs whose units' wants may have changed since the last dispatch.
+    touched: BTreeSet<JobId>,
+    /// The node whose bid came since the last dispatch.
+    bidder: Option<NodeId>,
     out: Outbox<P>,
 }
 
@@ -94,9 +96,14 @@ macro_rules! with_job {
                 policy: &$self.policy,
                 peers: &mut $self.peers,
                 holding: &mut $self.holding,
+                timers: &mut $self.timers,
                 out: &mut $self.out,
             };
-            Some($body)
+            let result = $body;
+            if std::mem::take(&mut $j.is_touched) {
+                $self.touched.insert($job);
+            }
+            Some(result)
         } else {
             None
         }
@@ -112,8 +119,12 @@ impl<P: ProofSystem> Requester<P> {
             zkvm,
             jobs: BTreeMap::new(),
             peers: PeerBook::default(),
-            bids: BTreeMap::new(),
+            bids: Bids::default(),
             holding: Holding::default(),
+            timers: Timers::default(),
+            plan: Plan::default(),
+            touched: BTreeSet::new(),
+            bidder: None,
             out: Outbox { commands: VecDeque::new(), events: VecDeque::new() },
         }
     }
@@ -138,6 +149,11 @@ impl<P: ProofSystem> Requester<P> {
         &self.peers
     }
 
+    /// The constants that it goes by.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// The version that nodes must have.
     pub fn zkvm(&self) -> &str {
         &self.zkvm
@@ -156,7 +172,7 @@ impl<P: ProofSystem> Requester<P> {
             Input::Submit { job, spec, restored } => {
                 if let Entry::Vacant(vacant) = self.jobs.entry(job) {
                     vacant.insert(Job::new(now, job, spec, restored));
-                    with_job!(self, now, job, |_j, cx| Job::start(job, cx));
+                    with_job!(self, now, job, |j, cx| j.start(cx));
                 }
             }
             Input::Segmented { job, segment } => {
@@ -176,6 +192,7 @@ impl<P: ProofSystem> Requester<P> {
             }
             Input::Checked { node, lease, result } => {
                 with_job!(self, now, lease.job, |j, cx| j.checked(node, lease, result, cx));
+                self.refuse_if_blocked(now, &node);
             }
             Input::Assembled { job, result } => {
                 with_job!(self, now, job, |j, cx| j.assembled(result, cx));
@@ -184,6 +201,7 @@ impl<P: ProofSystem> Requester<P> {
             Input::Misbehaved { node, reason } => {
                 self.peers.heard(now, node, &self.policy);
                 self.peers.offend(now, &node, &reason, &self.policy);
+                self.refuse_if_blocked(now, &node);
             }
             Input::Hello { .. }
             | Input::Bid { .. }
@@ -196,13 +214,70 @@ impl<P: ProofSystem> Requester<P> {
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Time) {
-        let running: Vec<(NodeId, LeaseId)> = self.holding.iter().collect();
-        for (node, lease) in running {
-            with_job!(self, now, lease.job, |j, cx| j.expire(node, lease, cx));
+        while let Some((_, wake)) = self.timers.first().filter(|(at, _)| *at <= now) {
+            self.timers.pop();
+            match self.due(wake) {
+                Some((at, _)) if at > now => self.timers.add(at, wake),
+                Some(_) => self.wake(now, wake),
+                None => {}
+            }
         }
-        let stale: Vec<NodeId> = self.bids.iter().filter(|(_, bid)| bid.until <= now).map(|(node, _)| *node).collect();
-        stale.into_iter().for_each(|node| self.release_bid(&node));
         self.settle(now);
+    }
+
+    fn wake(&mut self, now: Time, wake: Wake) {
+        match wake {
+            Wake::Bid(node) => self.release_bid(&node),
+            Wake::Lease(node, lease) => {
+                with_job!(self, now, lease.job, |j, cx| j.expire(node, lease, cx));
+                self.refuse_if_blocked(now, &node);
+                if let Some((at, _)) = self.due(wake) {
+                    self.timers.add(at, wake);
+                }
+            }
+            Wake::Announce(id) | Wake::Near(id) => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    if matches!(wake, Wake::Near(_)) {
+                        job.near_until = None
+                    } else {
+                        job.announce_at = None
+                    }
+                    self.touched.insert(id);
+                }
+            }
+            Wake::Plan => self.plan.is_due = true,
+        }
+    }
+
+    /// What a wake-up is really due at, and why; nothing if there is no need for it any more.
+    fn due(&self, wake: Wake) -> Option<(Time, &'static str)> {
+        match wake {
+            Wake::Bid(node) => self.bids.get(&node).map(|bid| (bid.until, "a held bid")),
+            Wake::Lease(_, lease) => self.jobs.get(&lease.job)?.running(lease).map(|record| record.due(&self.policy)),
+            Wake::Announce(job) => {
+                let job = self.jobs.get(&job).filter(|job| job.is_open())?;
+                job.announce_at.map(|at| (at, "a job's announcement"))
+            }
+            Wake::Near(job) => {
+                let job = self.jobs.get(&job).filter(|job| job.is_open())?;
+                job.near_until.map(|at| (at, "a unit that waits for the node near its inputs"))
+            }
+            Wake::Plan => self.next_plan().map(|at| (at, "units that wait for a better node")),
+        }
+    }
+
+    /// Drops wake-ups that are needed no more, and moves back those that were noted too early.
+    fn trim_timers(&mut self) {
+        while let Some((at, wake)) = self.timers.first() {
+            match self.due(wake) {
+                Some((due, _)) if due <= at => return,
+                Some((due, _)) => {
+                    self.timers.pop();
+                    self.timers.add(due, wake);
+                }
+                None => self.timers.pop(),
+            }
+        }
     }
 
     /// The next command, if any.
@@ -217,25 +292,19 @@ impl<P: ProofSystem> Requester<P> {
 
     /// When [`Self::handle_timeout`] is to be called next, and why.
     pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
-        let mut earliest = Earliest::default();
-        for (_, lease) in self.holding.iter() {
-            if let Some(job) = self.jobs.get(&lease.job) {
-                job.wake_for(lease, self.policy.silence_ms, &mut earliest);
-            }
-        }
-        self.jobs.values().for_each(|job| job.wake(&mut earliest));
-        self.bids.values().for_each(|bid| earliest.add(bid.until, "a held bid"));
-        earliest.get()
+        let (_, wake) = self.timers.first()?;
+        self.due(wake)
     }
 
     /// Takes a question of a peer.
     fn asked(&mut self, now: Time, input: Input<P>) {
         match input {
-            Input::Hello { node, capabilities, ask } => {
-                self.peers.introduce(now, node, capabilities, &self.policy);
+            Input::Hello { node, from, capabilities, ask } => {
+                self.peers.introduce(now, node, from, capabilities, &self.policy);
+                self.place_again(&node);
                 self.answer(ask, Response::Ok);
             }
-            Input::Bid { node, bid, ask } => self.bid(now, node, bid, ask),
+            Input::Bid { node, from, bid, ask } => self.bid(now, node, from, bid, ask),
             Input::Heartbeat { node, lease, stage, ask } => {
                 self.peers.heard(now, node, &self.policy);
                 let answer = with_job!(self, now, lease.job, |j, cx| j.heartbeat(node, lease, stage, cx));
@@ -248,26 +317,27 @@ impl<P: ProofSystem> Requester<P> {
                 if known.is_none() {
                     self.answer(ask, Response::Stale);
                 }
+                // Its slot is free now, perhaps for a bid that overtook this word.
+                self.bidder = Some(node).filter(|node| self.bids.get(node).is_some());
             }
             Input::Fail { node, lease, reason, ask } => {
                 self.peers.heard(now, node, &self.policy);
                 with_job!(self, now, lease.job, |j, cx| j.given_back(node, lease, &reason, cx));
+                self.refuse_if_blocked(now, &node);
                 self.answer(ask, Response::Ok);
             }
             _ => {}
         }
     }
 
-    fn bid(&mut self, now: Time, node: NodeId, bid: Bid, ask: AskId) {
+    fn bid(&mut self, now: Time, node: NodeId, from: Origin, bid: Bid, ask: AskId) {
         self.release_bid(&node);
         let zkvm = bid.capabilities.zkvm.clone();
         let busy = usize::from(bid.capabilities.slots.saturating_sub(bid.slots_free));
-        self.peers.introduce(now, node, bid.capabilities, &self.policy);
+        self.peers.introduce(now, node, from, bid.capabilities, &self.policy);
         self.lose_surplus(now, node, busy);
-        let blocked = self.peers.get(&node).filter(|peer| peer.is_blocked(now));
-        if let Some(until) = blocked.and_then(|peer| peer.blocked_until) {
-            let why = blocked.and_then(|peer| peer.blocked_for.clone()).unwrap_or_default();
-            return self.answer(ask, Response::Refused { reason: clip(&why), retry_ms: until.since(now) });
+        if let Some(refusal) = self.refusal_of_blocked(now, &node) {
+            return self.answer(ask, refusal);
         }
         if zkvm != self.zkvm {
             let reason = clip(&format!("this gateway's jobs need {}, and this node has {zkvm}", self.zkvm));
@@ -277,7 +347,26 @@ impl<P: ProofSystem> Requester<P> {
         if is_idle || bid.slots_free == 0 || self.bids.len() >= self.policy.bids_held_max {
             return self.answer(ask, Response::Wait { retry_ms: self.policy.retry_ms });
         }
-        self.bids.insert(node, HeldBid { ask, until: now.after(self.policy.bid_hold_ms) });
+        self.hold_bid(now, node, ask);
+    }
+
+    /// What a blocked node is told.
+    fn refusal_of_blocked(&self, now: Time, node: &NodeId) -> Option<Response> {
+        let peer = self.peers.get(node).filter(|peer| peer.is_blocked(now))?;
+        let reason = clip(peer.blocked_for.as_deref().unwrap_or_default());
+        Some(Response::Refused { reason, retry_ms: peer.blocked_until?.since(now) })
+    }
+
+    /// Lets go of the bid of a node that was blocked while it waited.
+    fn refuse_if_blocked(&mut self, now: Time, node: &NodeId) {
+        if self.bids.get(node).is_none() {
+            return;
+        }
+        if let Some(refusal) = self.refusal_of_blocked(now, node)
+            && let Some(bid) = self.bids.remove(node)
+        {
+            self.answer(bid.ask, refusal);
+        }
     }
 
     /// A bid states how many slots are busy. Leases in our book beyond that number are not with the node: their answer was lost, or
@@ -286,7 +375,7 @@ impl<P: ProofSystem> Requester<P> {
     fn lose_surplus(&mut self, now: Time, node: NodeId, busy: usize) {
         let grace_ms = self.policy.heartbeat_ms.saturating_mul(2);
         let heard = |lease: LeaseId| Some((self.jobs.get(&lease.job)?.running(lease)?.heard, lease));
-        let mut leases: Vec<(Time, LeaseId)> = self.holding.of(&node).into_iter().filter_map(heard).collect();
+        let mut leases: Vec<(Time, LeaseId)> = self.holding.of(&node).filter_map(heard).collect();
         leases.sort_unstable();
         let surplus = leases.len().saturating_sub(busy);
         let lost = leases.into_iter().take(surplus).filter(|(heard, _)| now.since(*heard) >= grace_ms);
@@ -315,67 +404,9 @@ impl<P: ProofSystem> Requester<P> {
         if let Some(bid) = self.bids.remove(&node) {
             self.out.command(Command::Drop { ask: bid.ask });
         }
-        for lease in self.holding.of(&node) {
+        for lease in self.holding.of(&node).collect::<Vec<_>>() {
             self.lose(now, node, lease, "its connection broke");
         }
-    }
-
-    /// Matches bids with units until nothing fits, then announces what is left.
-    fn settle(&mut self, now: Time) {
-        self.dispatch(now);
-        for job in self.jobs.values_mut() {
-            if job.announce(now, self.policy.announce_ms) {
-                let recursion = job.spec.outcome == crate::Outcome::Succinct;
-                self.out.command(Command::Announce { job: job.id, po2: job.spec.po2, recursion });
-            }
-        }
-    }
-
-    fn dispatch(&mut self, now: Time) {
-        if self.bids.is_empty() {
-            return;
-        }
-        let mut order: Vec<(Time, JobId)> =
-            self.jobs.values().filter(|job| !job.ready.is_empty()).map(|job| (job.submitted, job.id)).collect();
-        order.sort_unstable();
-        for (_, job) in order {
-            let classes: Vec<Class> = self.jobs.get(&job).map(|job| job.ready.classes().collect()).unwrap_or_default();
-            classes.into_iter().for_each(|class| self.match_class(now, job, class));
-        }
-    }
-
-    /// Leases the ready units of one class to the held bids that suit them best.
-    fn match_class(&mut self, now: Time, job: JobId, class: Class) {
-        let mut candidates = self.candidates(now, class);
-        let mut last: Option<Unit> = None;
-        while !candidates.is_empty() {
-            last = self.jobs.get(&job).and_then(|job| job.ready.after(class, last));
-            let Some(unit) = last else { return };
-            let me = &self.me;
-            let granted: Option<Option<(NodeId, Lease)>> = with_job!(self, now, job, |j, cx| {
-                let node = j.choose(unit, &candidates);
-                node.and_then(|node| Some((node, j.grant(unit, node, me, cx)?)))
-            });
-            if let Some((node, lease)) = granted.flatten()
-                && let Some(bid) = self.bids.remove(&node)
-            {
-                candidates.remove(node);
-                self.answer(bid.ask, Response::Lease(Box::new(lease)));
-            }
-        }
-    }
-
-    /// The held bids that units of a class can be leased to now.
-    fn candidates(&self, now: Time, (kind, po2): Class) -> Candidates {
-        let mut candidates = Candidates::default();
-        for node in self.bids.keys() {
-            let Some(peer) = self.peers.get(node).filter(|peer| !peer.is_blocked(now)) else { continue };
-            let offer = peer.capabilities.as_ref().filter(|offer| offer.zkvm == self.zkvm && is_able(offer, kind, po2));
-            if offer.is_some() && has_free_slot(&self.peers, &self.holding, node) {
-                candidates.insert(*node, peer.predict_ms(&self.policy, kind, po2));
-            }
-        }
-        candidates
     }
 
     fn answer(&mut self, ask: AskId, response: Response) {
@@ -383,8 +414,7 @@ impl<P: ProofSystem> Requester<P> {
     }
 }
 
-/// Whether a node works on fewer leases than it has slots; one that never stated them has one.
-fn has_free_slot(peers: &PeerBook, holding: &Holding, node: &NodeId) -> bool {
-    let capabilities = peers.get(node).and_then(|peer| peer.capabilities.as_ref());
-    holding.count(node) < capabilities.map_or(1, |offer| usize::from(offer.slots))
+/// Whether a node works on fewer leases than it may hold.
+fn has_free_slot(peers: &PeerBook, holding: &Holding, policy: &Policy, node: &NodeId) -> bool {
+    holding.count(node) < peers.get(node).map_or(1, |peer| peer.slots(policy))
 }

@@ -62,7 +62,7 @@ impl Behaviour {
 }
 
 /// The address that connections are counted under: an IPv4 address, or the /64 that one IPv6 customer has. Loopback is not counted.
-fn origin(remote: &Multiaddr) -> Option<IpAddr> {
+pub(crate) fn origin(remote: &Multiaddr) -> Option<IpAddr> {
     match remote.iter().next() {
         Some(Protocol::Ip4(ip)) if !ip.is_loopback() => Some(IpAddr::V4(ip)),
         Some(Protocol::Ip6(ip)) if !ip.is_loopback() => {

@@ -1,5 +1,6 @@
 //! What the network task reports.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use manyhands_proto::NodeId;
@@ -38,6 +39,8 @@ pub enum NetEvent {
     Request {
         /// Who.
         from: NodeId,
+        /// The address that its connection comes from; none if it is on this machine or comes through a relay.
+        ip: Option<IpAddr>,
         /// What; already checked against the protocol's limits.
         request: Request,
         /// Where the answer goes.

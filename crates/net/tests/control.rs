@@ -48,7 +48,7 @@ fn conversation() -> Vec<(Request, Response)> {
 
 async fn next_request(node: &mut Node) -> (NodeId, Request, Reply) {
     node.wait("request", |event| match event {
-        NetEvent::Request { from, request, reply } => Some((from, request, reply)),
+        NetEvent::Request { from, request, reply, .. } => Some((from, request, reply)),
         _ => None,
     })
     .await

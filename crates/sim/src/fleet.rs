@@ -137,6 +137,12 @@ pub(crate) fn operator(scenario: &Scenario, node: u32) -> u32 {
     node / scenario.fleet.nodes_per_operator.max(1)
 }
 
+/// The address range that a node connects from: its operator's.
+pub(crate) fn origin(scenario: &Scenario, node: u32) -> manyhands_core::Origin {
+    let [a, b, c, d] = operator(scenario, node).to_be_bytes();
+    manyhands_core::Origin([6, 0x20, 0x01, a, b, c, d, 0])
+}
+
 /// The id of a node: its number, then nothing. A node's traits do not depend on its number's size, so no order by id favours anyone.
 pub(crate) fn node_id(node: u32) -> NodeId {
     numbered(0, node)

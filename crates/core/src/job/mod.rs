@@ -9,7 +9,7 @@ use manyhands_proto::message::Stage;
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
 
 use crate::requester::{AskId, Command, Context, Event};
-use crate::{ProofSystem, Time};
+use crate::{Policy, ProofSystem, Time};
 
 pub(crate) mod ready;
 pub mod step1_segment;
@@ -30,6 +30,32 @@ pub struct JobSpec {
     pub po2: Po2,
     /// The receipt that is wanted.
     pub outcome: Outcome,
+    /// Its share of the fleet beside other jobs.
+    pub priority: Priority,
+}
+
+/// A job's share of the fleet beside other jobs: each step up gives four times as many nodes. No job is starved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// A quarter of the usual share.
+    Low,
+    /// The usual share.
+    #[default]
+    Normal,
+    /// Four times the usual share.
+    High,
+}
+
+impl Priority {
+    /// Shares, relative to other jobs.
+    pub const fn weight(self) -> u64 {
+        match self {
+            Self::Low => 1,
+            Self::Normal => 4,
+            Self::High => 16,
+        }
+    }
 }
 
 /// The form of the final receipt.
@@ -59,7 +85,7 @@ pub struct Receipted {
 pub type Restored = BTreeMap<Unit, Receipted>;
 
 /// A job.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job<P: ProofSystem> {
     /// Its id.
     pub id: JobId,
@@ -77,6 +103,14 @@ pub struct Job<P: ProofSystem> {
     pub(crate) frontier: step5_combine::Frontier<P>,
     pub(crate) restored: Restored,
     pub(crate) announce_at: Option<Time>,
+    /// Leases that are live: running, or with a result that is being checked.
+    pub(crate) live: usize,
+    /// Live leases beyond the first of their unit.
+    pub(crate) copies: usize,
+    /// When a unit stops waiting for the node that is near its inputs.
+    pub(crate) near_until: Option<Time>,
+    /// Set whenever a unit's wants have changed, taken by the dispatcher.
+    pub(crate) is_touched: bool,
 }
 
 /// How far a job is.
@@ -101,18 +135,23 @@ pub enum Phase {
 }
 
 /// One unit in the ledger.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry<P: ProofSystem> {
     pub(crate) po2: Po2,
     pub(crate) work: Work<P>,
     /// Empty until step II has stored them.
     pub(crate) inputs: Vec<BlobRef>,
-    /// The node that holds the inputs already, having made them.
-    pub(crate) near: Option<NodeId>,
+    /// The nodes that hold an input already, having made it.
+    pub(crate) near: Vec<NodeId>,
+    /// Since when it could be leased.
+    pub(crate) since: Time,
     pub(crate) attempts: u32,
     pub(crate) leases: BTreeMap<u32, LeaseRecord>,
     pub(crate) worker_failures: BTreeMap<NodeId, u32>,
     pub(crate) result: Option<Receipted>,
+    /// What the indexes say of it: how it is listed, and how many leases are live.
+    pub(crate) listed: Option<ready::Need>,
+    pub(crate) live: usize,
 }
 
 /// What a unit works on, in the verifier's terms.
@@ -128,11 +167,23 @@ pub(crate) enum Work<P: ProofSystem> {
 pub(crate) struct LeaseRecord {
     pub(crate) node: NodeId,
     pub(crate) granted: Time,
+    pub(crate) predicted_ms: u64,
     pub(crate) deadline: Time,
     pub(crate) heard: Time,
+    /// Why another node may be done sooner, if that is so.
+    pub(crate) doubt: Option<Doubt>,
     /// How often its receipt could not be fetched.
     pub(crate) fetches: u32,
     pub(crate) status: LeaseStatus,
+}
+
+/// Why a lease's unit gets a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It has passed its own prediction.
+    Late,
+    /// It keeps its prediction so far, but a free node is predicted to be done much earlier.
+    Slower,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,16 +216,19 @@ pub enum UnitState {
 }
 
 impl<P: ProofSystem> Entry<P> {
-    pub(crate) fn new(po2: Po2, work: Work<P>, inputs: Vec<BlobRef>, near: Option<NodeId>) -> Self {
+    pub(crate) fn new(po2: Po2, work: Work<P>, inputs: Vec<BlobRef>, near: Vec<NodeId>) -> Self {
         Self {
             po2,
             work,
             inputs,
             near,
+            since: Time::default(),
             attempts: 0,
             leases: BTreeMap::new(),
             worker_failures: BTreeMap::new(),
             result: None,
+            listed: None,
+            live: 0,
         }
     }
 
@@ -192,6 +246,20 @@ impl<P: ProofSystem> Entry<P> {
         } else {
             UnitState::Stored
         }
+    }
+
+    /// Whether it wants a lease beside the `live` ones, and how urgently.
+    pub(crate) fn need(&self, live: usize, policy: &Policy) -> Option<ready::Need> {
+        if self.inputs.is_empty() || self.result.is_some() {
+            return None;
+        }
+        if live == 0 {
+            return Some(if self.attempts == 0 { ready::Need::First } else { ready::Need::Again });
+        }
+        let doubted = self.live().filter(|(_, lease)| lease.doubt.is_some()).count();
+        let is_fresh = (self.attempts as usize) < policy.copies_first;
+        let wants_copy = is_fresh || doubted == live;
+        (wants_copy && live < policy.copies_max).then_some(ready::Need::Copy)
     }
 
     /// Leases that still bind somebody.
@@ -216,6 +284,10 @@ impl<P: ProofSystem> Job<P> {
             frontier: step5_combine::Frontier::default(),
             restored,
             announce_at: None,
+            live: 0,
+            copies: 0,
+            near_until: None,
+            is_touched: false,
         }
     }
 
@@ -241,6 +313,16 @@ impl<P: ProofSystem> Job<P> {
         })
     }
 
+    /// Running leases that nobody doubts, of units without a copy, with the time at which each is predicted to end.
+    pub(crate) fn undoubted(&self) -> impl Iterator<Item = (Time, LeaseId)> {
+        let single = self.ledger.iter().filter(|(_, entry)| entry.live == 1 && entry.result.is_none());
+        single.flat_map(|(unit, entry)| {
+            let running = entry.live().filter(|(_, lease)| matches!(lease.status, LeaseStatus::Running(_)));
+            let sound = running.filter(|(_, lease)| lease.doubt.is_none());
+            sound.map(|(attempt, lease)| (lease.granted.after(lease.predicted_ms), self.lease_id(*unit, attempt)))
+        })
+    }
+
     pub(crate) fn lease_id(&self, unit: Unit, attempt: u32) -> LeaseId {
         LeaseId { job: self.id, unit, attempt }
     }
@@ -249,21 +331,28 @@ impl<P: ProofSystem> Job<P> {
     pub(crate) fn open(&mut self, unit: Unit, entry: Entry<P>, cx: &mut Context<'_, P>) {
         let kept = if entry.inputs.is_empty() { None } else { self.restored.remove(&unit) };
         let kept = kept.filter(|kept| kept.lease.unit == unit && kept.lease.job == self.id);
-        self.ledger.insert(unit, entry);
-        self.reindex(unit);
+        self.ledger.insert(unit, Entry { since: cx.now, ..entry });
+        self.reindex(unit, cx.policy);
         if let Some(kept) = kept {
             self.check_restored(kept, cx);
         }
     }
 
-    /// Brings the index of ready units up to date after one has changed: leasable is what has inputs, no result and no live lease.
-    pub(crate) fn reindex(&mut self, unit: Unit) {
-        let Some(entry) = self.ledger.get(&unit) else { return };
+    /// Brings the indexes up to date after a unit or one of its leases has changed.
+    pub(crate) fn reindex(&mut self, unit: Unit, policy: &Policy) {
+        let is_open = self.is_open();
+        let Some(entry) = self.ledger.get_mut(&unit) else { return };
         let class = (unit.kind(), entry.po2);
-        if self.is_open() && entry.state() == UnitState::Stored {
-            self.ready.insert(class, unit);
-        } else {
-            self.ready.remove(class, unit);
+        let live = entry.live().count();
+        let need = if is_open { entry.need(live, policy) } else { None };
+        self.live = (self.live + live).saturating_sub(entry.live);
+        self.copies = (self.copies + live.saturating_sub(1)).saturating_sub(entry.live.saturating_sub(1));
+        entry.live = live;
+        let listed = std::mem::replace(&mut entry.listed, need);
+        if listed != need {
+            listed.into_iter().for_each(|listed| self.ready.remove(class, listed, unit));
+            need.into_iter().for_each(|need| self.ready.insert(class, need, unit));
+            self.is_touched = true;
         }
     }
 
@@ -279,12 +368,11 @@ impl<P: ProofSystem> Job<P> {
 
     /// Cancels every live lease.
     pub(crate) fn recall_all(&mut self, cx: &mut Context<'_, P>) {
-        self.ready.clear();
         let units: Vec<Unit> = self.ledger.keys().copied().collect();
         units.into_iter().for_each(|unit| self.recall(unit, cx));
     }
 
-    /// Cancels the live leases of one unit, whose result is needed no more.
+    /// Cancels the live leases of one unit, whose result is needed no more. One that was late by then costs its node standing.
     pub(crate) fn recall(&mut self, unit: Unit, cx: &mut Context<'_, P>) {
         let job = self.id;
         let Some(entry) = self.ledger.get_mut(&unit) else { return };
@@ -294,11 +382,16 @@ impl<P: ProofSystem> Job<P> {
                 LeaseStatus::Running(_) => {
                     cx.holding.end(lease.node, id);
                     cx.out.command(Command::Cancel { node: lease.node, lease: id });
+                    if entry.result.is_some() && lease.doubt == Some(Doubt::Late) {
+                        let elapsed_ms = cx.now.since(lease.granted);
+                        cx.peers.late(cx.now, &lease.node, unit.kind(), entry.po2, elapsed_ms, cx.policy);
+                    }
                 }
                 LeaseStatus::Checking { ask, .. } => cx.answer_stale(ask),
                 LeaseStatus::Over => {}
             }
         }
+        self.reindex(unit, cx.policy);
     }
 }
 

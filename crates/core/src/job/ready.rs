@@ -1,7 +1,6 @@
 //! Which units could be leased now, grouped by what a node must be able to do: an index into the ledger, and nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Unbounded};
 
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{Po2, Unit};
@@ -9,46 +8,90 @@ use manyhands_proto::{Po2, Unit};
 /// Units that the same nodes are able to do, in the same time.
 pub(crate) type Class = (UnitKind, Po2);
 
+/// Why a unit wants a lease, most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// Its last lease came to nothing, and it is behind all others.
+    Again,
+    /// Nobody has had it yet.
+    First,
+    /// It is leased, and another node may be done sooner. A copy must be within the budget.
+    Copy,
+}
+
 /// The index.
-#[derive(Debug, Default)]
-pub(crate) struct ReadyIndex(BTreeMap<Class, BTreeSet<Unit>>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadyIndex {
+    needed: BTreeMap<Class, BTreeSet<(Need, Unit)>>,
+    copies: BTreeMap<Class, BTreeSet<Unit>>,
+    count: usize,
+}
 
 impl ReadyIndex {
+    /// Whether no unit waits that nobody works on.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
     }
 
-    pub(crate) fn insert(&mut self, class: Class, unit: Unit) {
-        self.0.entry(class).or_default().insert(unit);
+    /// Units that wait and nobody works on.
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
-    pub(crate) fn remove(&mut self, class: Class, unit: Unit) {
-        if let Some(units) = self.0.get_mut(&class) {
-            units.remove(&unit);
+    pub(crate) fn insert(&mut self, class: Class, need: Need, unit: Unit) {
+        if need == Need::Copy {
+            self.copies.entry(class).or_default().insert(unit);
+        } else if self.needed.entry(class).or_default().insert((need, unit)) {
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, class: Class, need: Need, unit: Unit) {
+        if need == Need::Copy {
+            if let Some(units) = self.copies.get_mut(&class) {
+                units.remove(&unit);
+                if units.is_empty() {
+                    self.copies.remove(&class);
+                }
+            }
+        } else if let Some(units) = self.needed.get_mut(&class) {
+            self.count = self.count.saturating_sub(usize::from(units.remove(&(need, unit))));
             if units.is_empty() {
-                self.0.remove(&class);
+                self.needed.remove(&class);
             }
         }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// The classes that have units, in the order in which they are leased: proofs, lifts, joins, small ones first.
+    /// The classes of units that nobody works on, in the order in which they are leased: proofs, lifts, joins, small ones first.
     pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
-        self.0.keys().copied()
+        self.needed.keys().copied()
     }
 
-    /// The first unit of a class that comes after `unit`.
-    pub(crate) fn after(&self, class: Class, unit: Option<Unit>) -> Option<Unit> {
-        let units = self.0.get(&class)?;
-        let Some(unit) = unit else { return units.first().copied() };
-        units.range((Excluded(unit), Unbounded)).next().copied()
+    /// Classes with a number of units that nobody works on.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Class, usize)> {
+        self.needed.iter().map(|(class, units)| (*class, units.len()))
     }
 
-    /// Every unit.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Class, Unit)> {
-        self.0.iter().flat_map(|(class, units)| units.iter().map(|unit| (*class, *unit)))
+    /// The classes of units that want a copy.
+    pub(crate) fn copy_classes(&self) -> impl Iterator<Item = Class> {
+        self.copies.keys().copied()
+    }
+
+    /// The units of a class that nobody works on, most urgent first.
+    pub(crate) fn needed(&self, class: Class) -> impl Iterator<Item = Unit> {
+        self.needed.get(&class).into_iter().flatten().map(|(_, unit)| *unit)
+    }
+
+    /// The units of a class that want a copy.
+    pub(crate) fn copies(&self, class: Class) -> impl Iterator<Item = Unit> {
+        self.copies.get(&class).into_iter().flatten().copied()
+    }
+
+    /// Everything, as it is listed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Class, Need, Unit)> {
+        let needed =
+            self.needed.iter().flat_map(|(class, units)| units.iter().map(|(need, unit)| (*class, *need, *unit)));
+        let copies = self.copies.iter().flat_map(|(class, units)| units.iter().map(|unit| (*class, Need::Copy, *unit)));
+        needed.chain(copies)
     }
 }

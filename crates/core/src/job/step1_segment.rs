@@ -1,6 +1,6 @@
 //! Step I: the guest is executed and cut into segments. Each becomes a unit as soon as the executor announces it.
 
-use manyhands_proto::{JobId, Po2, Unit};
+use manyhands_proto::{Po2, Unit};
 
 use super::{Entry, Job, Work};
 use crate::ProofSystem;
@@ -29,15 +29,15 @@ pub struct ExecutionInfo {
 }
 
 impl<P: ProofSystem> Job<P> {
-    pub(crate) fn start(id: JobId, cx: &mut Context<'_, P>) {
-        cx.out.command(Command::Execute { job: id });
+    pub(crate) fn start(&self, cx: &mut Context<'_, P>) {
+        cx.out.command(Command::Execute { job: self.id });
     }
 
     /// A segment was cut. It waits for step II.
     pub(crate) fn segmented(&mut self, segment: SegmentInfo<P>) {
         let unit = Unit::Prove(segment.index);
         if self.is_open() && !self.ledger.contains_key(&unit) {
-            let entry = Entry::new(segment.po2, Work::Prove { claim: segment.claim }, Vec::new(), None);
+            let entry = Entry::new(segment.po2, Work::Prove { claim: segment.claim }, Vec::new(), Vec::new());
             self.ledger.insert(unit, entry);
         }
     }

@@ -1,16 +1,15 @@
 //! Step III: ready units meet held bids. A match is a lease; a lease ends by a result, a failure, silence or its deadline.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use manyhands_proto::message::{Capabilities, FailReason, Holder, Lease, Response, Stage};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{LeaseId, NodeId, Unit};
 
-use super::{Job, LeaseRecord, LeaseStatus, nonce_of};
+use super::{Doubt, Job, LeaseRecord, LeaseStatus, nonce_of};
 use crate::requester::{Context, Event};
 use crate::text::clip;
 use crate::time::Earliest;
-use crate::{ProofSystem, Refusal, Time};
+use crate::timers::Wake;
+use crate::{Policy, ProofSystem, Refusal, Time};
 
 /// Memory that a lift or join takes: 1.48 GB at its peak, and runs under a limit of 1.7 GB (measured with risc0-zkvm 3.0.6),
 /// whatever the segment's size.
@@ -26,54 +25,22 @@ pub fn is_able(capabilities: &Capabilities, kind: UnitKind, po2: manyhands_proto
     }
 }
 
-/// Nodes with a held bid that are able to do a class of units, with their predicted time.
-#[derive(Debug, Default)]
-pub(crate) struct Candidates {
-    fastest_first: BTreeSet<(u64, NodeId)>,
-    predicted_ms: BTreeMap<NodeId, u64>,
-}
-
-impl Candidates {
-    pub(crate) fn insert(&mut self, node: NodeId, predicted_ms: u64) {
-        self.fastest_first.insert((predicted_ms, node));
-        self.predicted_ms.insert(node, predicted_ms);
-    }
-
-    pub(crate) fn remove(&mut self, node: NodeId) {
-        if let Some(predicted_ms) = self.predicted_ms.remove(&node) {
-            self.fastest_first.remove(&(predicted_ms, node));
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.predicted_ms.is_empty()
-    }
-}
-
 impl<P: ProofSystem> Job<P> {
-    /// The candidate that suits `unit` best: one that has not failed at it, then the one that holds its inputs, then the fastest.
-    pub(crate) fn choose(&self, unit: Unit, candidates: &Candidates) -> Option<NodeId> {
-        let entry = self.ledger.get(&unit)?;
-        let is_fresh = |node: &NodeId| !entry.worker_failures.contains_key(node);
-        let near = entry.near.filter(|node| candidates.predicted_ms.contains_key(node));
-        let mut nodes = candidates.fastest_first.iter().map(|(_, node)| *node);
-        let fastest = nodes.clone().next();
-        near.filter(is_fresh).or_else(|| nodes.find(is_fresh)).or(near).or(fastest)
-    }
-
     /// Leases `unit` to `node`.
     pub(crate) fn grant(&mut self, unit: Unit, node: NodeId, me: &Holder, cx: &mut Context<'_, P>) -> Option<Lease> {
         let job = self.id;
         let entry = self.ledger.get_mut(&unit)?;
         let predicted_ms = cx.peers.get(&node)?.predict_ms(cx.policy, unit.kind(), entry.po2);
         let deadline_ms = cx.policy.deadline_ms(predicted_ms);
+        let is_copy = entry.live > 0;
         entry.attempts = entry.attempts.saturating_add(1);
         let id = LeaseId { job, unit, attempt: entry.attempts };
         let deadline = cx.now.after(deadline_ms);
         let status = LeaseStatus::Running(Stage::Fetch);
-        entry
-            .leases
-            .insert(id.attempt, LeaseRecord { node, granted: cx.now, deadline, heard: cx.now, fetches: 0, status });
+        let (granted, heard, doubt) = (cx.now, cx.now, None);
+        let record = LeaseRecord { node, granted, predicted_ms, deadline, heard, doubt, fetches: 0, status };
+        let wake = record.due(cx.policy).0;
+        entry.leases.insert(id.attempt, record);
         while entry.leases.len() > cx.policy.attempts_remembered {
             let oldest_over = entry.leases.iter().find(|(_, lease)| lease.status == LeaseStatus::Over);
             let Some(oldest) = oldest_over.map(|(attempt, _)| *attempt) else { break };
@@ -88,9 +55,10 @@ impl<P: ProofSystem> Job<P> {
             heartbeat_ms: cx.policy.heartbeat_ms,
             holders: vec![me.clone()],
         };
-        self.reindex(unit);
+        self.reindex(unit, cx.policy);
         cx.holding.begin(node, id);
-        cx.out.event(Event::Leased { lease: id, node, predicted_ms });
+        cx.timers.add(wake, Wake::Lease(node, id));
+        cx.out.event(Event::Leased { lease: id, node, predicted_ms, is_copy });
         Some(lease)
     }
 
@@ -118,8 +86,10 @@ impl<P: ProofSystem> Job<P> {
             // Thought lost, but alive, and nobody else has the unit: the same lease goes on.
             LeaseStatus::Over if !has_other && cx.now < record.deadline && cx.has_free_slot(&node) => {
                 record.status = LeaseStatus::Running(stage);
+                let wake = record.due(cx.policy).0;
                 cx.holding.begin(node, lease);
-                self.reindex(lease.unit);
+                cx.timers.add(wake, Wake::Lease(node, lease));
+                self.reindex(lease.unit, cx.policy);
             }
             LeaseStatus::Over | LeaseStatus::Checking { .. } => {}
         }
@@ -167,36 +137,34 @@ impl<P: ProofSystem> Job<P> {
         }
         record.status = LeaseStatus::Over;
         cx.holding.end(node, lease);
-        self.reindex(lease.unit);
+        self.reindex(lease.unit, cx.policy);
         true
     }
 
-    /// Ends a running lease if it went silent or passed its deadline.
+    /// Does what is due for a running lease: it ends if it went silent or passed its deadline, and may get a copy once it is late.
     pub(crate) fn expire(&mut self, node: NodeId, lease: LeaseId, cx: &mut Context<'_, P>) {
-        let Some(refusal) = self.running(lease).and_then(|record| lapse(record, cx)) else { return };
-        self.end_lease(node, lease, cx);
-        cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
-        cx.out.event(Event::Refused { lease, node, refusal });
+        let Some(record) = self.running(lease) else { return };
+        if let Some(refusal) = lapse(record, cx) {
+            self.end_lease(node, lease, cx);
+            cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
+            cx.out.event(Event::Refused { lease, node, refusal });
+        } else if record.late_at(cx.policy).is_some_and(|at| at <= cx.now) {
+            self.doubt(lease, Doubt::Late, cx.policy);
+        }
+    }
+
+    /// Notes that another node may be done before this lease: its unit may get a copy.
+    pub(crate) fn doubt(&mut self, lease: LeaseId, doubt: Doubt, policy: &Policy) {
+        let record = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.get_mut(&lease.attempt));
+        if let Some(record) = record {
+            record.doubt = Some(doubt);
+            self.reindex(lease.unit, policy);
+        }
     }
 
     /// A lease that runs.
     pub(crate) fn running(&self, lease: LeaseId) -> Option<&LeaseRecord> {
         self.ledger.get(&lease.unit)?.leases.get(&lease.attempt).filter(|record| is_running(record))
-    }
-
-    /// When a running lease lapses.
-    pub(crate) fn wake_for(&self, lease: LeaseId, silence_ms: u64, earliest: &mut Earliest) {
-        if let Some(record) = self.running(lease) {
-            earliest.add(record.deadline, "a lease's deadline");
-            earliest.add(record.heard.after(silence_ms), "a lease's heartbeat");
-        }
-    }
-
-    /// When the job is announced again.
-    pub(crate) fn wake(&self, earliest: &mut Earliest) {
-        if let Some(at) = self.announce_at.filter(|_| !self.ready.is_empty()) {
-            earliest.add(at, "a job's announcement");
-        }
     }
 
     /// Whether the job must be announced now; notes that it was.
@@ -206,6 +174,23 @@ impl<P: ProofSystem> Job<P> {
             self.announce_at = Some(now.after(every_ms));
         }
         is_due
+    }
+}
+
+impl LeaseRecord {
+    /// When it is late, unless that is known already or this policy never hedges.
+    fn late_at(&self, policy: &Policy) -> Option<Time> {
+        let is_known = self.doubt == Some(Doubt::Late);
+        policy.late_after_ms(self.predicted_ms).filter(|_| !is_known).map(|ms| self.granted.after(ms))
+    }
+
+    /// What is due next, and why.
+    pub(crate) fn due(&self, policy: &Policy) -> (Time, &'static str) {
+        let mut earliest = Earliest::default();
+        earliest.add(self.deadline, "a lease's deadline");
+        earliest.add(self.heard.after(policy.silence_ms), "a lease's heartbeat");
+        self.late_at(policy).into_iter().for_each(|at| earliest.add(at, "a lease that is late"));
+        earliest.get().unwrap_or((self.deadline, "a lease's deadline"))
     }
 }
 

@@ -68,7 +68,7 @@ impl<P: ProofSystem> Job<P> {
         // A node's word on its time cannot exceed what passed here.
         let elapsed_ms = elapsed_ms.min(cx.now.since(record.granted));
         record.status = LeaseStatus::Checking { ask: Some(ask), receipt, elapsed_ms, is_here: false };
-        self.reindex(lease.unit);
+        self.reindex(lease.unit, cx.policy);
         if receipt.size_bytes == 0 || receipt.size_bytes > RECEIPT_BYTES_MAX {
             let reason =
                 format!("it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}", receipt.size_bytes);
@@ -85,9 +85,18 @@ impl<P: ProofSystem> Job<P> {
         let Some(entry) = self.ledger.get_mut(&lease.unit) else { return };
         entry.attempts = entry.attempts.max(lease.attempt);
         let status = LeaseStatus::Checking { ask: None, receipt, elapsed_ms, is_here: true };
-        let record = LeaseRecord { node, granted: cx.now, deadline: cx.now, heard: cx.now, fetches: 0, status };
+        let record = LeaseRecord {
+            node,
+            granted: cx.now,
+            predicted_ms: 0,
+            deadline: cx.now,
+            heard: cx.now,
+            doubt: None,
+            fetches: 0,
+            status,
+        };
         entry.leases.insert(lease.attempt, record);
-        self.reindex(lease.unit);
+        self.reindex(lease.unit, cx.policy);
         if let Some(check) = self.check_of(node, lease) {
             cx.out.command(Command::Collect { node, is_here: true, lease, receipt, check });
         }
@@ -157,7 +166,7 @@ impl<P: ProofSystem> Job<P> {
             cx.out.command(Command::Drop { ask });
         }
         cx.out.event(Event::Refused { lease, node, refusal });
-        self.reindex(lease.unit);
+        self.reindex(lease.unit, cx.policy);
     }
 
     fn fetched_in_vain(&mut self, lease: LeaseId) -> u32 {
@@ -174,10 +183,10 @@ impl<P: ProofSystem> Job<P> {
         let is_open = self.is_open();
         let Some(entry) = self.ledger.get_mut(&unit).filter(|entry| is_open && entry.result.is_none()) else { return };
         if took_ms > 0 {
-            cx.peers.credit(&result.node, unit.kind(), entry.po2, took_ms);
+            cx.peers.credit(&result.node, unit.kind(), entry.po2, took_ms, cx.policy);
         }
         entry.result = Some(result);
-        self.reindex(unit);
+        self.reindex(unit, cx.policy);
         self.recall(unit, cx);
         if let Some(entry) = self.ledger.get_mut(&unit) {
             entry.leases.clear();

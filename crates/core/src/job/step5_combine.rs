@@ -11,7 +11,7 @@ use crate::job::step6_deliver::Parts;
 use crate::requester::{Command, Context};
 
 /// The verified proofs that wait to be combined.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Frontier<P: ProofSystem> {
     /// Verified segment proofs by index, for a composite receipt.
     segments: BTreeMap<u32, (P::Segment, BlobRef)>,
@@ -51,7 +51,7 @@ impl<P: ProofSystem> Job<P> {
             }
             Outcome::Succinct => {
                 let po2 = self.ledger.get(&Unit::Prove(index)).map_or(self.spec.po2, |entry| entry.po2);
-                let entry = Entry::new(po2, Work::Lift { segment }, vec![result.receipt], Some(result.node));
+                let entry = Entry::new(po2, Work::Lift { segment }, vec![result.receipt], vec![result.node]);
                 self.open(Unit::Lift(index), entry, cx);
             }
         }
@@ -82,7 +82,7 @@ impl<P: ProofSystem> Job<P> {
         let (Some(a), Some(b)) = (self.take(first), self.take(second)) else { return };
         let po2 = self.spec.po2;
         let work = Work::Join { left: a.range, right: b.range };
-        let entry = Entry::new(po2, work, vec![a.receipt, b.receipt], Some(b.node));
+        let entry = Entry::new(po2, work, vec![a.receipt, b.receipt], vec![a.node, b.node]);
         self.open(Unit::Join { start: first, mid: second, end: b.end }, entry, cx);
     }
 

@@ -4,6 +4,7 @@ use manyhands_proto::message::{Bid, Capabilities, FailReason, Response, Stage};
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2};
 
 use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, Restored, SegmentInfo};
+use crate::peers::Origin;
 use crate::{Checked, ProofSystem, Refusal};
 
 /// A question of a peer that waits for its answer. Given out by the caller, never reused.
@@ -61,6 +62,8 @@ pub enum Input<P: ProofSystem> {
     Hello {
         /// The node.
         node: NodeId,
+        /// The address range of its connection.
+        from: Origin,
         /// What it can do.
         capabilities: Capabilities,
         /// Answer here.
@@ -70,6 +73,8 @@ pub enum Input<P: ProofSystem> {
     Bid {
         /// The node.
         node: NodeId,
+        /// The address range of its connection.
+        from: Origin,
         /// Its offer.
         bid: Bid,
         /// Answer here.
@@ -209,6 +214,8 @@ pub enum Event {
         node: NodeId,
         /// Predicted milliseconds.
         predicted_ms: u64,
+        /// Whether another lease of the unit was live.
+        is_copy: bool,
     },
     /// A node gave a lease back.
     GivenBack {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use manyhands_core::job::{ExecutionInfo, JobSpec, Outcome, Restored, SegmentInfo};
 use manyhands_core::requester::{AskId, Command, Event, Input};
-use manyhands_core::{Check, Checked, Parts, Policy, Refusal, Requester, Time};
+use manyhands_core::{Check, Checked, Origin, Parts, Policy, Priority, Refusal, Requester, Time};
 use manyhands_proto::message::{Bid, Blame, FailReason, Lease, Response, Stage};
 use manyhands_proto::{BlobRef, LeaseId, NodeId, SegmentRange, Unit};
 
@@ -30,8 +30,9 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// A desk whose lifts and joins do not wait for the node near their inputs, so that each bid is answered at once.
     pub fn new() -> Self {
-        Self::with(Policy::default())
+        Self::with(Policy { near_wait_ms: 0, ..Policy::default() })
     }
 
     pub fn with(policy: Policy) -> Self {
@@ -53,7 +54,7 @@ impl Desk {
     }
 
     pub fn resume(&mut self, outcome: Outcome, restored: Restored) {
-        let spec = JobSpec { po2: po2(16), outcome };
+        let spec = JobSpec { po2: po2(16), outcome, priority: Priority::Normal };
         self.send(Input::Submit { job: JOB, spec, restored });
         let command = self.take(|command| matches!(command, Command::Execute { job: JOB }));
         assert!(command.is_some(), "the guest is executed");
@@ -107,11 +108,11 @@ impl Desk {
     }
 
     pub fn bid_as(&mut self, node: NodeId, bid: Bid) -> AskId {
-        self.ask(|ask| Input::Bid { node, bid, ask })
+        self.ask(|ask| Input::Bid { node, from: Origin::default(), bid, ask })
     }
 
     pub fn hello(&mut self, node: NodeId, bid: Bid) {
-        let ask = self.ask(|ask| Input::Hello { node, capabilities: bid.capabilities, ask });
+        let ask = self.ask(|ask| Input::Hello { node, from: Origin::default(), capabilities: bid.capabilities, ask });
         assert_eq!(self.answer(ask), Response::Ok);
     }
 

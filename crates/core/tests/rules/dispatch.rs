@@ -51,7 +51,7 @@ fn a_stored_unit_is_leased_in_the_same_round_trip() {
         "three times what an unmeasured machine takes, and the transfer"
     );
     assert_eq!(lease.holders[0].node, node(0xee), "the gateway itself has the segment");
-    assert_eq!(desk.events(), [Event::Leased { lease: lease.id, node: node(1), predicted_ms: 56_000 }]);
+    assert_eq!(desk.events(), [Event::Leased { lease: lease.id, node: node(1), predicted_ms: 56_000, is_copy: false }]);
 }
 
 #[test]

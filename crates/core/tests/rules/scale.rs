@@ -3,7 +3,7 @@
 
 use manyhands_core::job::Outcome;
 use manyhands_core::requester::{AskId, Command, Event, Input};
-use manyhands_core::{Checked, ExecutionInfo, JobSpec, Policy, Requester, SegmentInfo, Time};
+use manyhands_core::{Checked, ExecutionInfo, JobSpec, Origin, Policy, Priority, Requester, SegmentInfo, Time};
 use manyhands_proto::message::{Response, Stage};
 use manyhands_proto::{LeaseId, NodeId};
 
@@ -32,14 +32,17 @@ fn leases(core: &mut Requester<Fake>) -> Vec<(u64, LeaseId)> {
 fn ten_thousand_segments_on_hundreds_of_nodes() {
     let mut core: Requester<Fake> = Requester::new(Policy::default(), holder(node(0xee)), ZKVM.to_owned());
     let mut now = Time(0);
-    let spec = JobSpec { po2: po2(16), outcome: Outcome::Composite };
+    let spec = JobSpec { po2: po2(16), outcome: Outcome::Composite, priority: Priority::Normal };
     core.handle(now, Input::Submit { job: JOB, spec, restored: Default::default() });
     // A hundred nodes that are too small wait all the time.
     let mut small = able();
     small.po2_max = po2(14);
     for number in 0..100 {
         let ask = AskId(u64::MAX - number);
-        core.handle(now, Input::Bid { node: worker(1_000_000 + number), bid: bid(small.clone()), ask });
+        core.handle(
+            now,
+            Input::Bid { node: worker(1_000_000 + number), from: Origin::default(), bid: bid(small.clone()), ask },
+        );
     }
     for index in 0..SEGMENTS {
         core.handle(now, Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
@@ -51,7 +54,10 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
     let mut verified = 0;
     for _ in 0..u64::from(SEGMENTS) / NODES {
         for number in 0..NODES {
-            core.handle(now, Input::Bid { node: worker(number), bid: bid(able()), ask: AskId(number) });
+            core.handle(
+                now,
+                Input::Bid { node: worker(number), from: Origin::default(), bid: bid(able()), ask: AskId(number) },
+            );
         }
         let granted = leases(&mut core);
         assert_eq!(granted.len() as u64, NODES);

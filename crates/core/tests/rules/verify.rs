@@ -165,10 +165,8 @@ fn a_blocked_node_gets_nothing_through_a_bid_that_was_held_before() {
     desk.verdict(&collect, Err(Blame::Peer));
     assert_eq!(desk.answer(ask), Response::Stale);
     while desk.announced() {}
-    desk.is_clear();
-    desk.wait(desk.policy.bid_hold_ms);
-    while desk.announced() {}
-    assert_eq!(desk.answer(held), Response::Wait { retry_ms: 0 });
+    let Response::Refused { reason, retry_ms } = desk.answer(held) else { panic!("it must not wait for work") };
+    assert_eq!((reason.as_str(), retry_ms), ("it is wrong", desk.policy.block_ms));
 }
 
 /// Story: a liar claims again and again under one lease, so that its unit is always being checked and never leased to another.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_core::job::{ExecutionInfo, JobSpec, Outcome, Receipted, Restored, SegmentInfo};
 use manyhands_core::requester::{self, AskId, Event};
-use manyhands_core::{Check, Checked, Parts, Policy, Prover, Refusal, Requester, Time, prover};
+use manyhands_core::{Check, Checked, Origin, Parts, Policy, Priority, Prover, Refusal, Requester, Time, prover};
 use manyhands_proto::message::{Blame, Request};
 use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Reference, SegmentRange, Unit};
 
@@ -224,8 +224,10 @@ impl World {
         let (ask, node) = (AskId(self.asked), id(from));
         self.asks.insert(ask, (from, life, tag));
         let input = match request {
-            Request::Hello(capabilities) => requester::Input::Hello { node, capabilities, ask },
-            Request::Bid(bid) => requester::Input::Bid { node, bid, ask },
+            Request::Hello(capabilities) => {
+                requester::Input::Hello { node, from: Origin::default(), capabilities, ask }
+            }
+            Request::Bid(bid) => requester::Input::Bid { node, from: Origin::default(), bid, ask },
             Request::Heartbeat { lease, stage } => requester::Input::Heartbeat { node, lease, stage, ask },
             Request::Done { lease, receipt, elapsed_ms } => {
                 requester::Input::Done { node, lease, receipt, elapsed_ms, ask }
@@ -267,7 +269,7 @@ impl World {
     }
 
     fn submit(&mut self, restored: Restored) {
-        let spec = JobSpec { po2: po2(16), outcome: self.schedule.outcome };
+        let spec = JobSpec { po2: po2(16), outcome: self.schedule.outcome, priority: Priority::Normal };
         self.gateway.handle(self.now, requester::Input::Submit { job: JOB, spec, restored });
         self.drain_gateway();
     }

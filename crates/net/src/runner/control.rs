@@ -165,7 +165,7 @@ impl Runner {
         }
         let (reply, answered) = Reply::new();
         self.control.replies.push(Box::pin(async move { (channel, answered.await.ok()) }));
-        self.outbox.push_back(NetEvent::Request { from, request, reply });
+        self.outbox.push_back(NetEvent::Request { from, ip: self.peers.ip_of(&peer), request, reply });
     }
 
     fn on_answer(&mut self, peer: PeerId, id: OutboundRequestId, answer: Outcome) {

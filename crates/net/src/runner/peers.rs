@@ -1,10 +1,12 @@
 //! Who is connected, what is known of them, and who is blocked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, identify};
 use manyhands_proto::NodeId;
@@ -14,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Runner;
 use super::dials::dial_options;
 use crate::address::{believed, is_dialable, is_loopback, node_of, split_peer};
+use crate::admission::origin;
 use crate::behaviour::KAD_PROTOCOL;
 use crate::config::{AGENT_CHARS_MAX, PEERS_MAX};
 use crate::rate::Buckets;
@@ -39,6 +42,7 @@ struct Peer {
     /// Where it says it listens, as far as believed.
     stated: Vec<Multiaddr>,
     on_this_machine: bool,
+    ip: Option<IpAddr>,
     agent: String,
     rtt: Option<Duration>,
     blob_places: Arc<Semaphore>,
@@ -85,6 +89,11 @@ impl Peers {
         }
     }
 
+    /// Where a peer's first connection comes from.
+    pub(super) fn ip_of(&self, peer: &PeerId) -> Option<IpAddr> {
+        self.connected.get(peer)?.ip
+    }
+
     /// The two places that a peer's new blob stream needs, if both are free.
     pub(super) fn blob_places(&self, peer: &PeerId) -> Option<[OwnedSemaphorePermit; 2]> {
         let own = Arc::clone(&self.connected.get(peer)?.blob_places).try_acquire_owned().ok()?;
@@ -108,8 +117,9 @@ impl Runner {
             return;
         }
         let blob_places = Arc::new(Semaphore::new(self.peers.blob_streams_per_peer_max));
-        let new =
-            Peer { node, dialled, stated: Vec::new(), on_this_machine, agent: String::new(), rtt: None, blob_places };
+        let ip = origin(remote).filter(|_| !remote.iter().any(|part| part == Protocol::P2pCircuit));
+        let (stated, agent, rtt) = (Vec::new(), String::new(), None);
+        let new = Peer { node, dialled, stated, on_this_machine, ip, agent, rtt, blob_places };
         self.outbox.push_back(NetEvent::Connected { node, addresses: new.addresses() });
         self.peers.connected.insert(peer, new);
     }

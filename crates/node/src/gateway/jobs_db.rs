@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::JobStatus;
-use manyhands_core::{JobSpec, Outcome, Receipted, Restored};
+use manyhands_core::{JobSpec, Outcome, Priority, Receipted, Restored};
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -209,7 +209,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         image_id: Digest(row.get("image_id")?),
         program,
         input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
-        spec: JobSpec { po2, outcome },
+        spec: JobSpec { po2, outcome, priority: Priority::Normal },
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
     })
 }

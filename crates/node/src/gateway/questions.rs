@@ -2,7 +2,7 @@
 
 use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
 use manyhands_core::requester::Input;
-use manyhands_core::{JobSpec, Outcome, Restored};
+use manyhands_core::{JobSpec, Outcome, Priority, Restored};
 use manyhands_proto::{BlobRef, Digest, JobId, Po2};
 use tokio::sync::oneshot;
 
@@ -21,6 +21,7 @@ pub(crate) struct Wanted {
     pub(crate) input: Option<BlobRef>,
     pub(crate) po2: Option<Po2>,
     pub(crate) outcome: Outcome,
+    pub(crate) priority: Priority,
     pub(crate) cycles_max: u64,
 }
 
@@ -74,7 +75,7 @@ impl Shell {
             image_id: wanted.image_id,
             program: wanted.program,
             input: wanted.input,
-            spec: JobSpec { po2, outcome: wanted.outcome },
+            spec: JobSpec { po2, outcome: wanted.outcome, priority: wanted.priority },
             cycles_max: wanted.cycles_max,
         };
         self.db.submit(&row).map_err(|error| Self::database(&error))?;

@@ -2,11 +2,12 @@
 //! commands become tasks. No rule is in here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use manyhands_api::types::{Incident, JobStatus, Problem};
 use manyhands_blob::transfer::BlobServer;
 use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
-use manyhands_core::{ExecutionInfo, SegmentInfo};
+use manyhands_core::{ExecutionInfo, Origin, SegmentInfo};
 use manyhands_net::{Net, NetError, NetEvent, Reply};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
@@ -123,7 +124,7 @@ impl Shell {
             NetEvent::Connected { node, .. } => tracing::debug!(node = %node.short(), "connected"),
             NetEvent::Identified { node, agent, .. } => tracing::debug!(node = %node.short(), agent, "identified"),
             NetEvent::Disconnected { node } => self.core.handle(now, Input::Gone { node }),
-            NetEvent::Request { from, request, reply } => self.asked(from, request, reply),
+            NetEvent::Request { from, ip, request, reply } => self.asked(from, ip, request, reply),
             NetEvent::Notice { .. } => {}
             NetEvent::BlobStream { from, stream } => blobs::serve(&self.blobs, from, stream),
             NetEvent::Misbehaved { node, what } => {
@@ -142,12 +143,16 @@ impl Shell {
         });
     }
 
-    fn asked(&mut self, node: NodeId, request: Request, reply: Reply) {
+    fn asked(&mut self, node: NodeId, ip: Option<IpAddr>, request: Request, reply: Reply) {
+        let from = ip.map_or_else(Origin::default, |ip| match ip {
+            IpAddr::V4(ip) => Origin::v4(ip.octets()),
+            IpAddr::V6(ip) => Origin::v6(ip.octets()),
+        });
         self.asked = self.asked.wrapping_add(1);
         let ask = AskId(self.asked);
         let input = match request {
-            Request::Hello(capabilities) => Input::Hello { node, capabilities, ask },
-            Request::Bid(bid) => Input::Bid { node, bid, ask },
+            Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
+            Request::Bid(bid) => Input::Bid { node, from, bid, ask },
             Request::Heartbeat { lease, stage } => Input::Heartbeat { node, lease, stage, ask },
             Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
             Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
@@ -277,8 +282,8 @@ impl Shell {
     /// Writes down what must not be lost, and tells the owner what he would want to know.
     fn note(&mut self, event: Event) {
         match event {
-            Event::Leased { lease, node, predicted_ms } => {
-                tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, "leased");
+            Event::Leased { lease, node, predicted_ms, is_copy } => {
+                tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, is_copy, "leased");
             }
             Event::GivenBack { lease, node, reason } => {
                 tracing::info!(%lease, node = %node.short(), reason, "given back");

@@ -77,7 +77,7 @@ impl Shell {
                     self.core.handle(now, Input::Gateway { holder: notice.gateway, configured: false });
                 }
             }
-            NetEvent::Request { from, request: Request::Cancel(lease), reply } => {
+            NetEvent::Request { from, request: Request::Cancel(lease), reply, .. } => {
                 reply.send(Response::Ok);
                 self.core.handle(now, Input::Cancelled { from, lease });
             }

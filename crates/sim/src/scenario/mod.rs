@@ -145,7 +145,13 @@ pub const POLICIES: [&str; 4] = ["adaptive", "fixed-5", "fixed-5-ranked", "reque
 
 /// The rules of that name.
 pub fn policy_by_name(name: &str) -> Option<Policy> {
-    POLICIES.contains(&name).then(Policy::default)
+    match name {
+        "adaptive" => Some(Policy::default()),
+        "fixed-5" => Some(Policy::fixed_copies(5)),
+        "fixed-5-ranked" => Some(Policy::fixed_copies_ranked(5)),
+        "requeue" => Some(Policy::requeue(600_000)),
+        _ => None,
+    }
 }
 
 /// The scenarios that come with the program, by name, with their text.

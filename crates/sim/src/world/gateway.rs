@@ -9,7 +9,7 @@ use manyhands_proto::{BlobRef, JobId, Po2};
 use super::{Happening, World, job_id, job_number};
 use crate::draw::{About, Draw};
 use crate::figures::segment_bytes;
-use crate::fleet::{node_id, number_of};
+use crate::fleet::{node_id, number_of, origin};
 use crate::oracle::{Claim, FakeProofs, segment_reference};
 use crate::record::End;
 
@@ -21,7 +21,7 @@ impl World<'_> {
         let Some(entry) = self.jobs.get(job as usize) else { return Ok(()) };
         let (load, gateway) = (entry.load, entry.gateway);
         self.book.submitted(self.now_ms, gateway, load.segments);
-        let spec = JobSpec { po2: load.po2, outcome: load.outcome };
+        let spec = JobSpec { po2: load.po2, outcome: load.outcome, priority: manyhands_core::job::Priority::default() };
         self.tell_gateway(gateway, Input::Submit { job: job_id(job), spec, restored: Restored::new() })
     }
 
@@ -44,10 +44,10 @@ impl World<'_> {
     }
 
     pub(super) fn asked(&mut self, node: u32, gateway: u32, ask: AskId, request: Request) -> Result<(), String> {
-        let node = node_id(node);
+        let (node, from) = (node_id(node), origin(self.scenario, node));
         let input = match request {
-            Request::Hello(capabilities) => Input::Hello { node, capabilities, ask },
-            Request::Bid(bid) => Input::Bid { node, bid, ask },
+            Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
+            Request::Bid(bid) => Input::Bid { node, from, bid, ask },
             Request::Heartbeat { lease, stage } => Input::Heartbeat { node, lease, stage, ask },
             Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
             Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
@@ -114,7 +114,7 @@ impl World<'_> {
     fn note(&mut self, gateway: u32, event: Event, cause: End) -> Result<(), String> {
         let now_ms = self.now_ms;
         match event {
-            Event::Leased { lease, node, predicted_ms } => {
+            Event::Leased { lease, node, predicted_ms, .. } => {
                 let (job, node) = (job_number(&lease.job), number_of(&node));
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);
                 let is_copy = self.oracle.granted(gateway, job, node, lease)?;

@@ -1,0 +1,127 @@
+//! The bids that wait for a unit: an index by class, so that the best waiting node is found without walking through all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manyhands_proto::NodeId;
+
+use crate::Time;
+use crate::job::ready::Class;
+use crate::requester::AskId;
+
+/// A bid that waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) ask: AskId,
+    pub(crate) until: Time,
+    arrival: u64,
+    places: Vec<(Class, Place)>,
+}
+
+/// Where a waiting node stands in the order of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What it is ordered by: predicted milliseconds, or its arrival.
+    pub(crate) rank: u64,
+    /// Whether it has shown that it delivers.
+    pub(crate) is_trusted: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Ranked {
+    trusted: BTreeSet<(u64, NodeId)>,
+    newcomers: BTreeSet<(u64, NodeId)>,
+}
+
+impl Ranked {
+    fn side(&mut self, is_trusted: bool) -> &mut BTreeSet<(u64, NodeId)> {
+        if is_trusted { &mut self.trusted } else { &mut self.newcomers }
+    }
+}
+
+/// All bids that wait, at most one for each node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bids {
+    by_node: BTreeMap<NodeId, Held>,
+    by_class: BTreeMap<Class, Ranked>,
+    arrivals: u64,
+}
+
+impl Bids {
+    pub(crate) fn len(&self) -> usize {
+        self.by_node.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_node.is_empty()
+    }
+
+    pub(crate) fn get(&self, node: &NodeId) -> Option<&Held> {
+        self.by_node.get(node)
+    }
+
+    /// Holds a bid; `place` says where the node stands in a class, if it is able at all.
+    pub(crate) fn hold(&mut self, node: NodeId, ask: AskId, until: Time, place: impl Fn(Class, u64) -> Option<Place>) {
+        self.arrivals += 1;
+        let mut held = Held { ask, until, arrival: self.arrivals, places: Vec::new() };
+        for (class, ranked) in &mut self.by_class {
+            if let Some(place) = place(*class, held.arrival) {
+                ranked.side(place.is_trusted).insert((place.rank, node));
+                held.places.push((*class, place));
+            }
+        }
+        self.by_node.insert(node, held);
+    }
+
+    pub(crate) fn remove(&mut self, node: &NodeId) -> Option<Held> {
+        let held = self.by_node.remove(node)?;
+        for (class, place) in &held.places {
+            if let Some(ranked) = self.by_class.get_mut(class) {
+                ranked.side(place.is_trusted).remove(&(place.rank, *node));
+            }
+        }
+        Some(held)
+    }
+
+    /// Orders the waiting nodes for a class, unless they are ordered already.
+    pub(crate) fn index(&mut self, class: Class, place: impl Fn(&NodeId, u64) -> Option<Place>) {
+        if self.by_class.contains_key(&class) {
+            return;
+        }
+        let mut ranked = Ranked::default();
+        for (node, held) in &mut self.by_node {
+            if let Some(place) = place(node, held.arrival) {
+                ranked.side(place.is_trusted).insert((place.rank, *node));
+                held.places.push((class, place));
+            }
+        }
+        self.by_class.insert(class, ranked);
+    }
+
+    /// Forgets the order of classes that nobody asks for.
+    pub(crate) fn retain_classes(&mut self, is_used: impl Fn(&Class) -> bool) {
+        let unused: Vec<Class> = self.by_class.keys().filter(|class| !is_used(class)).copied().collect();
+        for class in unused {
+            self.by_class.remove(&class);
+            self.by_node.values_mut().for_each(|held| held.places.retain(|(of, _)| *of != class));
+        }
+    }
+
+    /// Whether a waiting node is able to do a class of units.
+    pub(crate) fn is_able(&self, class: Class, node: &NodeId) -> bool {
+        self.by_node.get(node).is_some_and(|held| held.places.iter().any(|(of, _)| *of == class))
+    }
+
+    /// The waiting nodes of a class, best first, each with its score: its rank, worse by `penalty_percent` for a newcomer.
+    pub(crate) fn best(&self, class: Class, penalty_percent: u64) -> impl Iterator<Item = (u64, NodeId)> {
+        let ranked = self.by_class.get(&class);
+        let worse =
+            move |(rank, node): &(u64, NodeId)| (rank.saturating_mul(penalty_percent.saturating_add(100)) / 100, *node);
+        let mut trusted = ranked.into_iter().flat_map(|ranked| ranked.trusted.iter().copied()).peekable();
+        let mut newcomers = ranked.into_iter().flat_map(|ranked| ranked.newcomers.iter()).map(worse).peekable();
+        std::iter::from_fn(move || match (trusted.peek(), newcomers.peek()) {
+            (Some(a), Some(b)) if b.0 < a.0 => newcomers.next(),
+            (Some(_), _) => trusted.next(),
+            (None, _) => newcomers.next(),
+        })
+    }
+}
