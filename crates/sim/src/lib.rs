@@ -13,6 +13,7 @@ mod log;
 mod oracle;
 mod queue;
 pub mod record;
+pub mod report;
 pub mod scenario;
 mod world;
 

@@ -8,6 +8,7 @@ mod gateway;
 mod node;
 mod prove;
 mod segment;
+pub mod sim;
 mod status;
 mod stop;
 mod up;
@@ -37,6 +38,8 @@ pub enum Command {
     Segment(segment::SegmentArgs),
     /// Makes a program binary of a bare ELF file.
     Wrap(wrap::WrapArgs),
+    /// Simulates networks of weak, unreliable and hostile machines, and compares policies.
+    Sim(sim::SimArgs),
     /// Shows a gateway, its nodes and its jobs.
     Status(status::StatusArgs),
     /// Checks whether this machine is fit, and says what to do where it is not.
@@ -62,6 +65,7 @@ impl Command {
             Self::Verify(args) => args.json,
             Self::Segment(args) => args.json,
             Self::Wrap(args) => args.json,
+            Self::Sim(args) => args.wants_json(),
             Self::Status(args) => args.json,
             Self::Doctor(args) => args.json,
             Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) | Self::Config(_) => false,
@@ -78,6 +82,7 @@ impl Command {
             Self::Verify(args) => verify::run(&args),
             Self::Segment(args) => small(segment::run(args)),
             Self::Wrap(args) => wrap::run(&args),
+            Self::Sim(args) => sim::run(args),
             Self::Status(args) => small(status::run(args)),
             Self::Doctor(args) => small(doctor::run(args)),
             Self::Gateway(args) => daemon(gateway::run(args)),

@@ -8,6 +8,7 @@ pub mod grid;
 pub mod lines;
 pub mod picture;
 pub mod progress;
+pub mod runs;
 pub mod summary;
 pub mod table;
 pub mod text;
