@@ -63,6 +63,8 @@ pub struct Peer {
     pub connected: bool,
     /// Valid results in a row; an offence sets it to zero.
     pub valid: u32,
+    /// Valid results ever; an offence sets it to zero.
+    pub delivered: u32,
     /// Times it sent what no honest node sends.
     pub offences: u32,
     /// Leases in a row that it gave back, or that lapsed.
@@ -82,6 +84,7 @@ impl Peer {
             heard: now,
             connected: true,
             valid: 0,
+            delivered: 0,
             offences: 0,
             stumbles: 0,
             blocked_until: None,
@@ -190,6 +193,16 @@ impl PeerBook {
         peer.capabilities = Some(capabilities);
     }
 
+    /// Whether a node has delivered a valid result, so that its word about what is impossible counts.
+    pub fn is_proven(&self, node: &NodeId) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.delivered > 0)
+    }
+
+    /// Whether a connected node that may get work has delivered before.
+    pub fn has_proven(&self, now: Time) -> bool {
+        self.peers.values().any(|peer| peer.connected && peer.delivered > 0 && !peer.is_blocked(now))
+    }
+
     /// How many of a newcomer's leases came to nothing lately.
     pub fn newcomers(&self) -> LossRate {
         self.newcomers
@@ -220,6 +233,7 @@ impl PeerBook {
         self.count(node, false, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = peer.valid.saturating_add(1);
+            peer.delivered = peer.delivered.saturating_add(1);
             peer.stumbles = 0;
             peer.observe(kind, po2, elapsed_ms);
         }
@@ -242,6 +256,7 @@ impl PeerBook {
         let until = now.after(doubled.min(policy.block_ms_max));
         peer.offences = peer.offences.saturating_add(1);
         peer.valid = 0;
+        peer.delivered = 0;
         peer.block(until, reason);
         peer.blocked_until
     }

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     proofs_end: BTreeMap<JobId, Time>,
     /// The latest of them.
     proofs_end_max: Time,
+    /// Whether a node is there that has delivered before.
+    has_proven: bool,
     /// When a unit of a class was leased last, or began to be wanted.
     leased: BTreeMap<Class, Time>,
     /// The jobs with units that nobody works on.
@@ -306,7 +308,13 @@ impl<P: ProofSystem> Requester<P> {
             if entry.live().any(|(_, lease)| lease.node == node) {
                 continue;
             }
-            if entry.worker_failures.contains_key(&node) || self.shares_origin(entry, peer) {
+            // A unit that failed goes to a node whose word counts if it fails again.
+            let is_tried = entry.worker_failures.contains_key(&node);
+            let is_doubtful = self.plan.has_proven && !entry.worker_failures.is_empty() && peer.delivered == 0;
+            if is_doubtful {
+                continue;
+            }
+            if is_tried || self.shares_origin(entry, peer) {
                 last_resort = last_resort.or(Some(node));
                 continue;
             }
@@ -409,6 +417,7 @@ impl<P: ProofSystem> Requester<P> {
     /// Reckons what the fleet can do with everything that waits, and which leases a free node would overtake.
     fn reckon(&mut self, now: Time) {
         self.plan.at = now;
+        self.plan.has_proven = self.peers.has_proven(now);
         let classes: Vec<Class> = self.plan.horizons.keys().copied().collect();
         let places = self.places(now, &classes);
         let mut soonest = u64::MAX;

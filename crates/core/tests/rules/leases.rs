@@ -49,7 +49,7 @@ fn silence_ends_a_lease_and_the_next_attempt_goes_to_another() {
     assert!(desk.announced());
     let paused = desk.bid(node(1));
     let Response::Refused { reason, retry_ms } = desk.answer(paused) else { panic!("the silent node must rest") };
-    assert_eq!((reason.as_str(), retry_ms), ("no heartbeat for 25 s", desk.policy.pause_ms));
+    assert_eq!((reason.as_str(), retry_ms), ("no heartbeat for 30 s", desk.policy.pause_ms));
     let second = desk.lease(node(2));
     assert_eq!(second.id, proves(0, 2));
     assert_eq!(desk.heartbeat(node(1), first), Response::Ok, "its proof may still come first");
@@ -63,12 +63,25 @@ fn a_lease_that_was_thought_lost_goes_on_if_nobody_else_has_the_unit() {
     desk.wait(desk.policy.silence_ms);
     assert!(desk.announced());
     assert_eq!(desk.heartbeat(node(1), lease), Response::Ok);
-    let held = desk.bid(node(2));
-    desk.is_clear();
+    let copy = desk.lease(node(2)).id;
+    assert_eq!(copy, proves(0, 2), "it was silent once, so whoever comes gets a copy");
     desk.complete(node(1), lease);
+    assert_eq!(desk.cancelled(), (node(2), copy));
     desk.assemble();
-    desk.wait(desk.policy.bid_hold_ms);
-    assert_eq!(desk.answer(held), Response::Wait { retry_ms: 0 });
+}
+
+/// Story: a machine so busy that a proof takes longer than its deadline. Starting again each time would never end.
+#[test]
+fn a_lease_beyond_its_deadline_goes_on_while_nobody_else_wants_the_unit() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let lease = desk.lease(node(1));
+    for _ in 0..60 {
+        desk.wait(10_000);
+        while desk.announced() {}
+        assert_eq!(desk.heartbeat(node(1), lease.id), Response::Ok);
+    }
+    desk.complete(node(1), lease.id);
+    desk.assemble();
 }
 
 #[test]
@@ -133,20 +146,57 @@ fn a_unit_whose_worker_failed_goes_to_another_node_first() {
     assert_eq!(desk.answer(failed_before), Response::Wait { retry_ms: 0 });
 }
 
+/// A job whose last unit nobody has done, and nodes that have delivered the others.
+fn with_proven(nodes: std::ops::RangeInclusive<u8>) -> Desk {
+    let mut desk = Desk::with_job(Outcome::Composite, u32::from(*nodes.end()) + 1);
+    for number in nodes {
+        let lease = desk.lease(node(number)).id;
+        desk.wait(1_000);
+        desk.complete(node(number), lease);
+    }
+    while desk.announced() {}
+    desk
+}
+
 #[test]
-fn a_unit_that_fails_on_three_nodes_fails_its_job() {
-    let mut desk = Desk::with_job(Outcome::Composite, 2);
-    let other = desk.lease(node(9)).id;
+fn a_unit_that_fails_on_three_proven_nodes_fails_its_job() {
+    let mut desk = with_proven(1..=4);
+    let other = desk.lease(node(4)).id;
+    desk.send(Input::Gone { node: node(4) });
     for number in 1..=3 {
         assert!(desk.core.job(&JOB).unwrap().is_open());
         let lease = desk.lease(node(number)).id;
+        assert_eq!(lease.unit, other.unit);
         desk.fail(node(number), lease, FailReason::Worker("unusable input".to_owned()));
         while desk.announced() {}
     }
-    assert_eq!(desk.cancelled(), (node(9), other));
     let Phase::Failed { reason, .. } = &desk.core.job(&JOB).unwrap().phase else { panic!("the job goes on") };
-    assert!(reason.contains("prove 1") && reason.contains("3 nodes") && reason.contains("unusable input"), "{reason}");
-    assert_eq!(desk.heartbeat(node(9), other), Response::Stale);
+    assert!(reason.contains("prove 4") && reason.contains("3 nodes") && reason.contains("unusable input"), "{reason}");
+    assert_eq!(desk.heartbeat(node(4), other), Response::Stale);
+}
+
+/// Story: cheap identities take a unit each and say at once that it is impossible, to end a stranger's job.
+#[test]
+fn newcomers_cannot_end_a_job_by_their_word() {
+    let mut desk = with_proven(1..=1);
+    for number in 100..200 {
+        let ask = desk.bid(node(number));
+        desk.wait(10);
+        while desk.announced() {}
+        // One that is tried already waits for a node that has delivered.
+        if desk.core.job(&JOB).unwrap().leases().next().is_some_and(|(_, holder, _)| holder == node(number)) {
+            let lease = desk.granted(ask).id;
+            desk.fail(node(number), lease, FailReason::Worker("impossible".to_owned()));
+        } else {
+            desk.send(Input::Gone { node: node(number) });
+            desk.dropped(ask);
+        }
+    }
+    while desk.announced() {}
+    assert!(desk.core.job(&JOB).unwrap().is_open());
+    let lease = desk.lease(node(1)).id;
+    desk.complete(node(1), lease);
+    desk.assemble();
 }
 
 /// Story: one node's worker is broken and answers within a millisecond, while the others need half a minute for a unit.
