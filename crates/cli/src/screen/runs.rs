@@ -23,10 +23,7 @@ impl Runs {
             return Self::Plain;
         }
         let bar = ProgressBar::with_draw_target(Some(runs), ProgressDrawTarget::stderr_with_hz(8));
-        let template = "{spinner} {wide_bar} {pos}/{len} runs, {elapsed} so far, about {eta} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        style(&bar, "{spinner} {wide_bar} {pos}/{len} runs, {elapsed} so far");
         bar.enable_steady_tick(Duration::from_millis(125));
         Self::Live(bar)
     }
@@ -35,6 +32,10 @@ impl Runs {
     pub fn show(&self, news: &News<'_>) {
         match self {
             Self::Live(bar) => {
+                // Before the first run has ended, nothing is promised.
+                if bar.position() == 0 {
+                    style(bar, "{spinner} {wide_bar} {pos}/{len} runs, {elapsed} so far, about {eta} left  {msg}");
+                }
                 bar.set_message(news.label.to_owned());
                 bar.inc(1);
             }
@@ -47,6 +48,12 @@ impl Runs {
         if let Self::Live(bar) = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+fn style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
 }
 

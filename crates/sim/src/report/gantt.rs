@@ -1,7 +1,7 @@
 //! Who worked on a job, and when: its attempts as bars over time, from step III to step V.
 //!
 //! A job has hundreds or thousands of attempts. They are packed into lanes, in bands of one kind each, so that the picture stays
-//! legible; where there are more lanes than pixels, every n-th is drawn and the picture says so.
+//! legible; where there are more lanes than pixels, every n-th is drawn, first of what did not count, and the picture says so.
 
 use manyhands_proto::unit::UnitKind;
 
@@ -78,26 +78,64 @@ struct Band<'a> {
     lanes: Vec<Vec<&'a AttemptRun>>,
 }
 
+/// Which lanes are drawn, and how high. Those of the proofs that count come first: the last of them is what the job waited for.
+struct Thinning {
+    proofs_step: usize,
+    rest_step: usize,
+    lane_px: f64,
+}
+
+impl Thinning {
+    fn of(bands: &[Band<'_>]) -> Self {
+        let lanes_max = (BANDS_PX_MAX / LANE_PX_MIN) as usize;
+        let (proofs, rest): (Vec<&Band<'_>>, Vec<&Band<'_>>) =
+            bands.iter().partition(|band| band.kind == BandKind::Proofs);
+        let lanes = |bands: &[&Band<'_>]| bands.iter().map(|band| band.lanes.len()).sum::<usize>();
+        let proofs_step = lanes(&proofs).div_ceil(lanes_max / 2).max(1);
+        let proofs_drawn = lanes(&proofs).div_ceil(proofs_step);
+        let rest_step = lanes(&rest).div_ceil(lanes_max.saturating_sub(proofs_drawn).max(1)).max(1);
+        let drawn = proofs_drawn + lanes(&rest).div_ceil(rest_step);
+        let lane_px = (BANDS_PX_MAX / drawn.max(1) as f64).clamp(LANE_PX_MIN, LANE_PX_MAX);
+        Self { proofs_step, rest_step, lane_px }
+    }
+
+    fn step(&self, band: &Band<'_>) -> usize {
+        if band.kind == BandKind::Proofs { self.proofs_step } else { self.rest_step }
+    }
+
+    fn height_px(&self, band: &Band<'_>) -> f64 {
+        band.lanes.len().div_ceil(self.step(band)) as f64 * self.lane_px
+    }
+
+    fn words(&self) -> String {
+        match (self.proofs_step, self.rest_step) {
+            (1, 1) => String::new(),
+            (1, step) => format!("; all proofs that count are drawn, of the rest 1 lane of {step}"),
+            (proofs, rest) => {
+                format!("; of the proofs that count 1 lane of {proofs} is drawn, of the rest 1 of {rest}")
+            }
+        }
+    }
+}
+
 /// The picture of the job at this place in [`Run::jobs`], or nothing if there is no such job.
 pub fn gantt(run: &Run, place: usize) -> Option<String> {
     let job = run.jobs.get(place)?;
     let attempts: Vec<&AttemptRun> = run.attempts.iter().filter(|attempt| attempt.job as usize == place).collect();
     let end_ms = attempts.iter().map(|attempt| attempt.freed_ms).chain(job.finished_ms).max().unwrap_or(run.end_ms);
     let bands: Vec<Band<'_>> = BandKind::ALL.into_iter().filter_map(|kind| band(kind, &attempts)).collect();
-    let lanes: usize = bands.iter().map(|band| band.lanes.len()).sum();
-    let step = lanes.div_ceil((BANDS_PX_MAX / LANE_PX_MIN) as usize).max(1);
-    let lane_px = (BANDS_PX_MAX / (lanes.div_ceil(step).max(1)) as f64).clamp(LANE_PX_MIN, LANE_PX_MAX);
-    let heights = bands.iter().map(|band| (band.lanes.len().div_ceil(step) as f64 * lane_px).max(BAND_PX_MIN) + GAP_PX);
+    let thinning = Thinning::of(&bands);
+    let heights = bands.iter().map(|band| thinning.height_px(band).max(BAND_PX_MIN) + GAP_PX);
     let bottom = TOP + heights.sum::<f64>();
     let span_s = seconds(end_ms.saturating_sub(job.submitted_ms)) * 1.02;
     let x = Axis::exactly(span_s, 9, LEFT, RIGHT);
     let frame = Frame { x, y: Axis::exactly(1.0, 1, bottom, TOP) };
-    let mut svg = Svg::new(WIDTH, bottom + 56.0, &title(run, place), &explanation(run, job, attempts.len(), step));
+    let mut svg = Svg::new(WIDTH, bottom + 56.0, &title(run, place), &explanation(run, job, attempts.len(), &thinning));
     legend(&mut svg);
     frame.draw(&mut svg, "time since the job was submitted, s", None);
     let mut y = TOP;
     for band in &bands {
-        y = draw_band(&mut svg, band, &x, job.submitted_ms, y, lane_px, step);
+        y = draw_band(&mut svg, band, &x, job.submitted_ms, y, &thinning);
     }
     marks(&mut svg, job, &x, bottom);
     frame.border(&mut svg);
@@ -116,17 +154,17 @@ fn title(run: &Run, place: usize) -> String {
     format!("Who worked when: {} under {}{of_jobs}", run.scenario, run.policy)
 }
 
-fn explanation(run: &Run, job: &JobRun, attempts: usize, step: usize) -> String {
-    let thinned = if step > 1 { format!("; 1 lane of {step} is drawn") } else { String::new() };
+fn explanation(run: &Run, job: &JobRun, attempts: usize, thinning: &Thinning) -> String {
     let end = job.finished_ms.map_or_else(
         || "not delivered".to_owned(),
         |ms| format!("delivered after {:.0} s", seconds(ms.saturating_sub(job.submitted_ms))),
     );
     format!(
-        "{}, {}, {end}; seed {}{thinned}",
+        "{}, {}, {end}; seed {}{}",
         plural(job.segments.into(), "segment"),
         plural(attempts as u64, "attempt"),
-        run.seed
+        run.seed,
+        thinning.words()
     )
 }
 
@@ -146,11 +184,12 @@ fn band<'a>(kind: BandKind, attempts: &[&'a AttemptRun]) -> Option<Band<'a>> {
 }
 
 /// Draws a band and its label from `y` on; where the next one begins.
-fn draw_band(svg: &mut Svg, band: &Band<'_>, x: &Axis, zero_ms: u64, y: f64, lane_px: f64, step: usize) -> f64 {
+fn draw_band(svg: &mut Svg, band: &Band<'_>, x: &Axis, zero_ms: u64, y: f64, thinning: &Thinning) -> f64 {
+    let lane_px = thinning.lane_px;
     let (mut won, mut lost) = (String::new(), String::new());
     let thickness = if lane_px >= 4.0 { lane_px - 1.0 } else { lane_px * 0.85 };
     let mut lane_y = y;
-    for lane in band.lanes.iter().step_by(step) {
+    for lane in band.lanes.iter().step_by(thinning.step(band)) {
         for attempt in lane {
             let from = x.at(seconds(attempt.granted_ms.saturating_sub(zero_ms)));
             let to = x.at(seconds(attempt.freed_ms.saturating_sub(zero_ms)));
@@ -249,6 +288,8 @@ mod tests {
             let height: f64 = svg.split("height=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
             assert!(height < 1_000.0, "{height}");
         }
-        assert!(gantt(&handmade::wide(355, 5), 0).unwrap().contains("1 lane of"));
+        assert!(!gantt(&handmade::wide(12, 3), 0).unwrap().contains("1 lane of"));
+        assert!(gantt(&handmade::wide(168, 5), 0).unwrap().contains("of the rest 1 lane of 2"));
+        assert!(gantt(&handmade::wide(2_000, 8), 0).unwrap().contains("of the proofs that count 1 lane of"));
     }
 }

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::screen;
 use crate::screen::runs::Runs;
 use crate::screen::table::pairs;
-use crate::screen::text::{count, plural, printable};
+use crate::screen::text::{plural, printable};
 use choice::{Contender, Shares, World};
 use pictures::Pictures;
 pub use seeds::News;
@@ -116,7 +116,7 @@ fn compare(args: WorldArgs) -> Result<(), Failure> {
         printable(&world.scenario.name),
         plural(world.scenario.fleet.nodes.into(), "node"),
         plural(world.scenario.job_count().into(), "job"),
-        count(plans.len() as u64),
+        plural(plans.len() as u64, "case"),
         plural(args.seeds.count.into(), "seed"),
     ));
     let done = simulate(&plans, &args.seeds, pictures.is_some())?;
