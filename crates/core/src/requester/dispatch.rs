@@ -182,7 +182,8 @@ impl<P: ProofSystem> Requester<P> {
         let Some(peer) = self.peers.get(node) else { return };
         let suits = |class: &Class| {
             let takes_ms = peer.predict_ms(&self.policy, class.0, class.1);
-            let is_late = self.latest(now, *class).is_some_and(|limit| now.after(takes_ms) > limit);
+            let is_late = !self.plan.copy_demand.contains_key(class)
+                && self.latest(now, *class).is_some_and(|limit| now.after(takes_ms) > limit);
             self.bids.is_able(*class, node) && (!is_late || !peer.is_measured(class.0))
         };
         let of = |demand: &BTreeMap<Class, BTreeSet<JobId>>| -> BTreeSet<JobId> {
@@ -286,7 +287,11 @@ impl<P: ProofSystem> Requester<P> {
     fn pick(&self, now: Time, id: JobId, class: Class, unit: Unit, is_copy: bool) -> Pick {
         let Some(entry) = self.jobs.get(&id).and_then(|job| job.ledger.get(&unit)) else { return Pick::NotThis };
         let mut limit = self.limit(now, id, class);
-        if is_copy && !entry.is_late() {
+        if is_copy && entry.is_late() {
+            // A copy that takes no longer than the late lease was to take is of use now; a faster node may come too late.
+            let as_good = entry.live().map(|(_, lease)| now.after(lease.predicted_ms)).max();
+            limit = limit.max(as_good);
+        } else if is_copy {
             if !self.may_copy(Doubt::Slower) {
                 return Pick::NotThis;
             }
