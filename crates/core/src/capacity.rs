@@ -17,7 +17,7 @@ impl Place {
 }
 
 /// The least time, in milliseconds, in which `places` can do `units` units of one sort when each does whole units one after the other:
-/// the list bound T* of docs/scheduling.md. Up to one part in 256 above it, which no prediction is worth. Nothing without a place.
+/// the list bound T* of docs/simulator.md. Up to one part in 256 above it, which no prediction is worth. Nothing without a place.
 pub fn horizon_ms(places: &[Place], units: u64) -> Option<u64> {
     let is_enough = |ms: u64| {
         let mut done: u64 = 0;
