@@ -50,6 +50,8 @@ async fn the_configuration_is_layered_and_strict() {
     std::fs::write(dir.path().join("c.toml"), "data_dir = \"/from/file\"\n[node]\nslots = 3\n").unwrap();
     let said = run(dir.path(), &["config", "show", "--config", "c.toml"]).await;
     assert!(said.out.contains("data_dir = \"/from/file\"") && said.out.contains("slots = 3"), "{said:?}");
+    let shown = json(&run(dir.path(), &["config", "show", "--config", "c.toml", "--json"]).await);
+    assert_eq!((&shown["data_dir"], &shown["node"]["slots"]), (&"/from/file".into(), &3.into()), "{shown}");
     let mut command = manyhands(dir.path(), &["config", "show", "--config", "c.toml"]);
     let output = command.env("MANYHANDS_DATA_DIR", "/from/env").output().await.unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("/from/env"));
@@ -60,6 +62,9 @@ async fn the_configuration_is_layered_and_strict() {
     let said = run(dir.path(), &["config", "show", "--config", "c.toml"]).await;
     assert_eq!(said.status, 2);
     assert!(said.err.contains("slotz"), "{said:?}");
+    let said = run(dir.path(), &["config", "show", "--config", "c.toml", "--json"]).await;
+    assert_eq!(said.status, 2);
+    assert!(json(&said)["error"].as_str().unwrap().contains("slotz"), "{said:?}");
 }
 
 #[tokio::test]

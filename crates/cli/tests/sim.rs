@@ -70,4 +70,13 @@ async fn the_list_names_scenarios_and_policies() {
     let said = run(dir.path(), &["sim", "list"]).await;
     assert_eq!(said.status, 0, "{said:?}");
     assert!(said.out.contains("bench-168") && said.out.contains("fixed-5-ranked"), "{said:?}");
+    let listed = json(&run(dir.path(), &["sim", "list", "--json"]).await);
+    for kind in ["scenarios", "policies"] {
+        let named = listed[kind].as_array().unwrap();
+        assert!(!named.is_empty(), "{listed}");
+        for item in named {
+            let (name, story) = (item["name"].as_str().unwrap(), item["story"].as_str().unwrap());
+            assert!(said.out.contains(name) && !story.is_empty(), "{item}");
+        }
+    }
 }

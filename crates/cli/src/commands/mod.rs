@@ -68,7 +68,8 @@ impl Command {
             Self::Sim(args) => args.wants_json(),
             Self::Status(args) => args.json,
             Self::Doctor(args) => args.json,
-            Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) | Self::Config(_) => false,
+            Self::Config(command) => command.wants_json(),
+            Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) => false,
         }
     }
 

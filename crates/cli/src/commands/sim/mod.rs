@@ -42,7 +42,11 @@ pub struct SimArgs {
 #[derive(Debug, Subcommand)]
 enum SimCommand {
     /// Lists the built-in scenarios and the policies.
-    List,
+    List {
+        /// Prints them as JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs the scenario of each claim of the paper, and sets the claim beside what the simulation shows.
     Paper(paper::PaperArgs),
 }
@@ -75,6 +79,20 @@ struct WorldArgs {
     svg: Option<PathBuf>,
 }
 
+/// What `sim list` shows: names, each with its story.
+#[derive(Serialize)]
+struct Choice {
+    scenarios: Vec<Named>,
+    policies: Vec<Named>,
+}
+
+/// A scenario or policy that can be chosen.
+#[derive(Serialize)]
+struct Named {
+    name: &'static str,
+    story: String,
+}
+
 /// What standard output holds with `--json`.
 #[derive(Serialize)]
 struct SimJson<'a> {
@@ -87,7 +105,7 @@ impl SimArgs {
     /// Whether standard output is for a program.
     pub const fn wants_json(&self) -> bool {
         match &self.command {
-            Some(SimCommand::List) => false,
+            Some(SimCommand::List { json }) => *json,
             Some(SimCommand::Paper(args)) => args.json,
             None => self.world.json,
         }
@@ -97,7 +115,8 @@ impl SimArgs {
 /// Does it.
 pub fn run(args: SimArgs) -> Result<ExitCode, Failure> {
     match args.command {
-        Some(SimCommand::List) => screen::out(&list().join("\n")),
+        Some(SimCommand::List { json: true }) => screen::json(&Choice::all()),
+        Some(SimCommand::List { json: false }) => screen::out(&Choice::all().lines().join("\n")),
         Some(SimCommand::Paper(args)) => paper::run(&args)?,
         None => compare(args.world)?,
     }
@@ -140,17 +159,27 @@ fn simulate(plans: &[Plan], seeds: &Seeds, keeps_first: bool) -> Result<Vec<Done
     done
 }
 
-fn list() -> Vec<String> {
-    let mut lines = vec!["Scenarios:".to_owned()];
-    let stories = BUILT_IN.map(|(name, text)| {
-        let story = Scenario::from_toml(text).map_or_else(|error| error.to_string(), |scenario| scenario.story);
-        (name, story)
-    });
-    lines.extend(pairs(&stories).into_iter().map(|line| format!("  {line}")));
-    lines.extend([String::new(), "Policies:".to_owned()]);
-    let policies = Contender::all().map(|contender| (contender.name, contender.story.to_owned()));
-    lines.extend(pairs(&policies).into_iter().map(|line| format!("  {line}")));
-    lines
+impl Choice {
+    fn all() -> Self {
+        let story = |text| Scenario::from_toml(text).map_or_else(|error| error.to_string(), |scenario| scenario.story);
+        let policies = Contender::all().into_iter();
+        Self {
+            scenarios: BUILT_IN.iter().map(|(name, text)| Named { name, story: story(text) }).collect(),
+            policies: policies.map(|it| Named { name: it.name, story: it.story.to_owned() }).collect(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let listed = |named: &[Named]| -> Vec<String> {
+            let told: Vec<_> = named.iter().map(|named| (named.name, named.story.clone())).collect();
+            pairs(&told).into_iter().map(|line| format!("  {line}")).collect()
+        };
+        let mut lines = vec!["Scenarios:".to_owned()];
+        lines.extend(listed(&self.scenarios));
+        lines.extend([String::new(), "Policies:".to_owned()]);
+        lines.extend(listed(&self.policies));
+        lines
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_scenario_and_policy_has_its_story() {
-        let lines = list();
+        let lines = Choice::all().lines();
         assert_eq!(lines.len(), BUILT_IN.len() + Contender::all().len() + 3);
         for (name, _) in BUILT_IN {
             let line = lines.iter().find(|line| line.trim_start().starts_with(name)).unwrap();
