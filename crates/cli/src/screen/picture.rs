@@ -22,7 +22,7 @@ pub fn picture(title: &str, status: &JobStatus, width: usize, paint: Paint) -> V
     let head = format!("{title} · job {job} · po2 {} · {}", view.po2, super::lines::outcome_word(view.outcome));
     let mut lines = vec![paint.bold(&clip(&head, inner))];
     lines.extend(grid::grid(&view.grid, inner, GRID_LINES_MAX, paint).into_iter().map(|line| format!("  {line}")));
-    lines.push(format!("  {}", clip(&progress(view), inner)));
+    lines.push(format!("  {}", progress_within(view, inner)));
     for lease in view.leases.iter().take(LEASES_SHOWN) {
         let line = format!("{} {} for {}", lease.node.short(), lease.unit, clock(lease.elapsed_ms));
         lines.push(format!("  {}", paint.dim(&clip(&line, inner))));
@@ -51,16 +51,27 @@ pub fn picture(title: &str, status: &JobStatus, width: usize, paint: Paint) -> V
 
 /// How far it is, in a line.
 pub fn progress(view: &JobView) -> String {
-    let mut parts = vec![stage(view)];
-    let nodes = view.leases.iter().map(|lease| lease.node).collect::<BTreeSet<_>>().len() as u64;
-    if nodes > 0 {
-        parts.push(format!("{} at work", plural(nodes, "node")));
-    }
-    parts.push(clock(view.elapsed_ms));
-    if let Some(left_ms) = view.eta_ms.filter(|_| view.segments.is_some() && view.phase == "open") {
-        parts.push(format!("about {} left", guess(left_ms)));
-    }
-    parts.join(" · ")
+    progress_parts(view, true, true)
+}
+
+/// The same in at most `width` cells: the nodes go first, whose leases are listed anyway, then the time so far, so that the end stays in sight.
+fn progress_within(view: &JobView, width: usize) -> String {
+    let ways = [(true, true), (false, true), (false, false)];
+    let mut lines = ways.into_iter().map(|(nodes, so_far)| progress_parts(view, nodes, so_far));
+    let fits = lines.find(|line| line.chars().count() <= width);
+    fits.unwrap_or_else(|| clip(&progress_parts(view, false, false), width))
+}
+
+fn progress_parts(view: &JobView, nodes: bool, so_far: bool) -> String {
+    let at_work = view.leases.iter().map(|lease| lease.node).collect::<BTreeSet<_>>().len() as u64;
+    let left_ms = view.eta_ms.filter(|_| view.segments.is_some() && view.phase == "open");
+    let parts = [
+        Some(stage(view)),
+        (nodes && at_work > 0).then(|| format!("{} at work", plural(at_work, "node"))),
+        so_far.then(|| clock(view.elapsed_ms)),
+        left_ms.map(|ms| format!("about {} left", guess(ms))),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 fn stage(view: &JobView) -> String {
@@ -136,6 +147,16 @@ pub(super) mod tests {
                 "  █ verified  ▓ checking  ▒ proving  ░ ready  · cut",
             ]
         );
+    }
+
+    #[test]
+    fn the_end_stays_in_sight_on_a_narrow_terminal() {
+        let line =
+            |width| picture("inflate", &status("open", &[Verified, Leased, Stored]), width, Paint::PLAIN).remove(2);
+        assert_eq!(line(62), "  1 of 3 units, 33% · 1 node at work · 0:42 · about 90 s left");
+        assert_eq!(line(61), "  1 of 3 units, 33% · 0:42 · about 90 s left");
+        assert_eq!(line(40), "  1 of 3 units, 33% · about 90 s left");
+        assert_eq!(line(30), "  1 of 3 units, 33% · about …");
     }
 
     #[test]
