@@ -59,6 +59,13 @@ pub enum Input {
         /// The receipt and the milliseconds it took; or a sentence.
         result: Result<(BlobRef, u64), String>,
     },
+    /// How far a lease's work is.
+    Progress {
+        /// The lease.
+        lease: LeaseId,
+        /// Milliseconds until it is done, reckoned from the processor time that it gets.
+        remaining_ms: u64,
+    },
     /// A gateway needs a lease's result no more.
     Cancelled {
         /// Who says so.
@@ -126,6 +133,8 @@ struct Slot {
     beat_at: Time,
     /// The gateway's silence is borne until then.
     give_up_at: Time,
+    /// When the work will be done, if that can be said.
+    ends_at: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -200,6 +209,7 @@ impl Prover {
             Input::Answered { tag, response } => self.answered(now, tag, response),
             Input::Fetched { lease, result } => self.fetched(now, lease, result),
             Input::Made { lease, result } => self.made(now, lease, result),
+            Input::Progress { lease, remaining_ms } => self.progressed(now, lease, remaining_ms),
             Input::Cancelled { from, lease } => self.cancelled(from, lease),
             Input::Leave => self.leave(),
         }
@@ -319,7 +329,8 @@ impl Prover {
         // A gateway's word is bounded: nobody needs a heartbeat more often than each second, or less often than each minute.
         let beat_ms = lease.heartbeat_ms.clamp(1_000, 60_000);
         let give_up_at = now.after(lease.deadline_ms);
-        let slot = Slot { gateway, lease: lease.clone(), stage: Stage::Fetch, beat_at: now.after(beat_ms), give_up_at };
+        let (stage, beat_at, ends_at) = (Stage::Fetch, now.after(beat_ms), None);
+        let slot = Slot { gateway, lease: lease.clone(), stage, beat_at, give_up_at, ends_at };
         self.slots.insert(id, slot);
         self.commands.push_back(Command::Fetch { lease });
     }
@@ -346,6 +357,12 @@ impl Prover {
             }
             (Some(_), Err(why)) => self.stumble(now, lease, FailReason::Fetch(clip(&why))),
             (None, _) => {}
+        }
+    }
+
+    fn progressed(&mut self, now: Time, lease: LeaseId, remaining_ms: u64) {
+        if let Some(slot) = self.slots.get_mut(&lease).filter(|slot| slot.stage == Stage::Work) {
+            slot.ends_at = Some(now.after(remaining_ms));
         }
     }
 
@@ -429,7 +446,8 @@ impl Prover {
             }
             slot.beat_at = now.after(slot.lease.heartbeat_ms.clamp(1_000, 60_000));
             let (gateway, stage) = (slot.gateway, slot.stage);
-            self.ask(gateway, Request::Heartbeat { lease, stage }, Question::Heartbeat(lease));
+            let remaining_ms = slot.ends_at.map(|at| at.since(now));
+            self.ask(gateway, Request::Heartbeat { lease, stage, remaining_ms }, Question::Heartbeat(lease));
         }
     }
 

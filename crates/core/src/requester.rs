@@ -305,9 +305,10 @@ impl<P: ProofSystem> Requester<P> {
                 self.answer(ask, Response::Ok);
             }
             Input::Bid { node, from, bid, ask } => self.bid(now, node, from, bid, ask),
-            Input::Heartbeat { node, lease, stage, ask } => {
+            Input::Heartbeat { node, lease, stage, remaining_ms, ask } => {
                 self.peers.heard(now, node, &self.policy);
-                let answer = with_job!(self, now, lease.job, |j, cx| j.heartbeat(node, lease, stage, cx));
+                let (word, again_by) = ((stage, remaining_ms), self.again_by(now, lease));
+                let answer = with_job!(self, now, lease.job, |j, cx| j.heartbeat(node, lease, word, again_by, cx));
                 self.answer(ask, answer.unwrap_or(Response::Stale));
             }
             Input::Done { node, lease, receipt, elapsed_ms, ask } => {

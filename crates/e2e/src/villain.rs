@@ -76,7 +76,7 @@ impl Villain {
 
     /// Beats once for a lease.
     pub async fn beat(&self, lease: LeaseId) -> Result<Response> {
-        Ok(self.net.request(self.gateway, Request::Heartbeat { lease, stage: Stage::Work }).await?)
+        Ok(self.net.request(self.gateway, Request::Heartbeat { lease, stage: Stage::Work, remaining_ms: None }).await?)
     }
 
     /// Proves a segment under any nonce, beating for the lease meanwhile as an honest node does.

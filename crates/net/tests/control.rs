@@ -39,7 +39,7 @@ fn conversation() -> Vec<(Request, Response)> {
         (bid(), Response::Lease(Box::new(self::lease()))),
         (bid(), Response::Wait { retry_ms: 1_000 }),
         (bid(), refused),
-        (Request::Heartbeat { lease, stage: Stage::Work }, Response::Ok),
+        (Request::Heartbeat { lease, stage: Stage::Work, remaining_ms: Some(1) }, Response::Ok),
         (Request::Done { lease, receipt: blob(), elapsed_ms: 12_345 }, Response::Stale),
         (Request::Fail { lease, reason: FailReason::Worker("out of memory".into()) }, Response::Ok),
         (Request::Cancel(lease), Response::Ok),

@@ -14,7 +14,7 @@ use crate::unit::UnitKind;
 use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
 
 /// The control protocol's name; a change of any message's bytes changes the number.
-pub const CONTROL_PROTOCOL: &str = "/manyhands/control/1";
+pub const CONTROL_PROTOCOL: &str = "/manyhands/control/2";
 /// The blob protocol's name.
 pub const BLOB_PROTOCOL: &str = "/manyhands/blob/1";
 /// The gossip topic for job notices.
@@ -139,6 +139,9 @@ pub enum Request {
         lease: LeaseId,
         /// How far.
         stage: Stage,
+        /// Milliseconds until the work is done, as the node reckons from the processor time that it gets; nothing where it cannot say.
+        /// It can only make a lease look slower than predicted, so that a false one gains its sender nothing.
+        remaining_ms: Option<u64>,
     },
     /// A lease's receipt can be fetched from the sender.
     Done {

@@ -30,6 +30,13 @@ def many(elements):
     return number(len(elements)) + b"".join(elements)
 
 
+nothing = b"\x00"
+
+
+def some(value):
+    return b"\x01" + value
+
+
 def byte(value):
     return bytes([value])
 
@@ -75,9 +82,9 @@ def lease(unit, inputs, po2):
 VECTORS = [
     ("request.hello", number(0) + capabilities),
     ("request.bid", number(1) + capabilities + byte(1)),
-    ("request.heartbeat.fetch", number(2) + lease_id(prove, 1) + number(0)),
-    ("request.heartbeat.work", number(2) + lease_id(lift, 1) + number(1)),
-    ("request.heartbeat.store", number(2) + lease_id(join, U32_MAX) + number(2)),
+    ("request.heartbeat.fetch", number(2) + lease_id(prove, 1) + number(0) + nothing),
+    ("request.heartbeat.work", number(2) + lease_id(lift, 1) + number(1) + some(number(90_000))),
+    ("request.heartbeat.store", number(2) + lease_id(join, U32_MAX) + number(2) + some(number(0))),
     ("request.done", number(3) + lease_id(prove, 1) + blob + number(27_500)),
     ("request.fail.fetch", number(4) + lease_id(prove, 1) + number(0) + text("chunk 3 is not there")),
     ("request.fail.worker", number(4) + lease_id(prove, 1) + number(1) + text("not enough memory: über 4 GB")),
@@ -117,7 +124,7 @@ VECTORS = [
     ("report.failed.prover", number(6) + number(6) + text("out of memory")),
 ]
 
-print("# Bytes of every wire message and worker frame of protocol version 1, one a line: name, hexadecimal.")
+print("# Bytes of every wire message and worker frame of protocol version 2, one a line: name, hexadecimal.")
 print("# Origin: vectors.py beside this file, a second encoder written from postcard's published wire format.")
 for name, encoded in VECTORS:
     print(name, encoded.hex())

@@ -80,6 +80,8 @@ pub enum End {
     Won,
     /// Another attempt's result came first.
     Overtaken,
+    /// It was slow by its node's own word, and let go as others would be done well before.
+    LetGo,
     /// Its result was refused by the verifier.
     Refused,
     /// It went silent or passed its deadline.

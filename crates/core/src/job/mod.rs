@@ -170,6 +170,8 @@ pub(crate) struct LeaseRecord {
     pub(crate) predicted_ms: u64,
     pub(crate) deadline: Time,
     pub(crate) heard: Time,
+    /// When it will be done, by its node's own word.
+    pub(crate) told: Option<Time>,
     /// Why another node may be done sooner, if that is so.
     pub(crate) doubt: Option<Doubt>,
     /// How often its receipt could not be fetched.
@@ -182,7 +184,7 @@ pub(crate) struct LeaseRecord {
 pub(crate) enum Doubt {
     /// It has passed its own prediction.
     Late,
-    /// It keeps its prediction so far, but a free node is predicted to be done much earlier.
+    /// It keeps its prediction so far, but will be late by its node's own word, or a free node is predicted to be done much earlier.
     Slower,
 }
 
@@ -324,7 +326,7 @@ impl<P: ProofSystem> Job<P> {
         single.flat_map(|(unit, entry)| {
             let running = entry.live().filter(|(_, lease)| matches!(lease.status, LeaseStatus::Running(_)));
             let sound = running.filter(|(_, lease)| lease.doubt.is_none());
-            sound.map(|(attempt, lease)| (lease.granted.after(lease.predicted_ms), self.lease_id(*unit, attempt)))
+            sound.map(|(attempt, lease)| (lease.end(), self.lease_id(*unit, attempt)))
         })
     }
 

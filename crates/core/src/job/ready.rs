@@ -72,9 +72,10 @@ impl ReadyIndex {
         self.needed.keys().copied()
     }
 
-    /// Classes with a number of units that nobody works on.
+    /// Classes with a number of units that nobody works on, or that want a copy.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (Class, usize)> {
-        self.needed.iter().map(|(class, units)| (*class, units.len()))
+        let needed = self.needed.iter().map(|(class, units)| (*class, units.len()));
+        needed.chain(self.copies.iter().map(|(class, units)| (*class, units.len())))
     }
 
     /// The classes of units that want a copy.

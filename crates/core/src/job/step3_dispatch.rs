@@ -5,7 +5,7 @@ use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{LeaseId, NodeId, Unit};
 
 use super::{Doubt, Job, LeaseRecord, LeaseStatus, nonce_of};
-use crate::requester::{Context, Event};
+use crate::requester::{Command, Context, Event};
 use crate::text::clip;
 use crate::time::Earliest;
 use crate::timers::Wake;
@@ -37,8 +37,8 @@ impl<P: ProofSystem> Job<P> {
         let id = LeaseId { job, unit, attempt: entry.attempts };
         let deadline = cx.now.after(deadline_ms);
         let status = LeaseStatus::Running(Stage::Fetch);
-        let (granted, heard, doubt) = (cx.now, cx.now, None);
-        let record = LeaseRecord { node, granted, predicted_ms, deadline, heard, doubt, fetches: 0, status };
+        let (granted, heard, told, doubt) = (cx.now, cx.now, None, None);
+        let record = LeaseRecord { node, granted, predicted_ms, deadline, heard, told, doubt, fetches: 0, status };
         let wake = record.due(cx.policy).0;
         entry.leases.insert(id.attempt, record);
         while entry.leases.len() > cx.policy.attempts_remembered {
@@ -67,7 +67,8 @@ impl<P: ProofSystem> Job<P> {
         &mut self,
         node: NodeId,
         lease: LeaseId,
-        stage: Stage,
+        (stage, remaining_ms): (Stage, Option<u64>),
+        again_by: Option<Time>,
         cx: &mut Context<'_, P>,
     ) -> Response {
         let is_open = self.is_open();
@@ -81,6 +82,7 @@ impl<P: ProofSystem> Job<P> {
             return Response::Stale;
         }
         record.heard = cx.now;
+        record.told = remaining_ms.map(|ms| cx.now.after(ms));
         match record.status {
             LeaseStatus::Running(_) => record.status = LeaseStatus::Running(stage),
             // Thought lost, but alive, and nobody else has the unit: the same lease goes on, as one that is late, so that whoever comes
@@ -98,7 +100,30 @@ impl<P: ProofSystem> Job<P> {
             }
             LeaseStatus::Over | LeaseStatus::Checking { .. } => {}
         }
+        if self.running(lease).is_some_and(|record| record.will_be_late(cx.policy)) {
+            self.doubt(lease, Doubt::Slower, cx.policy);
+        }
+        self.let_go_doomed(lease, again_by, cx);
         Response::Ok
+    }
+
+    /// Lets a unit's only lease go that is slow by its node's own word, if the fleet would be done much sooner with the unit when it is
+    /// leased anew, by `again_by`. The node is then known to be as slow as it says, so that a slow fleet does not pass a unit round.
+    fn let_go_doomed(&mut self, lease: LeaseId, again_by: Option<Time>, cx: &mut Context<'_, P>) {
+        let kept = 100_u64.saturating_sub(cx.policy.late_gain_percent);
+        let Some(entry) = self.ledger.get(&lease.unit).filter(|entry| entry.live == 1) else { return };
+        let record = entry.leases.get(&lease.attempt).filter(|record| is_running(record) && record.doubt.is_some());
+        let Some((record, told)) = record.and_then(|record| Some((record, record.told?))) else { return };
+        let is_doomed = again_by.is_some_and(|by| by.since(cx.now) < told.since(cx.now).saturating_mul(kept) / 100);
+        if is_doomed {
+            let (node, po2, takes_ms) = (record.node, entry.po2, told.since(record.granted));
+            self.end_lease(node, lease, cx);
+            // Forgotten, so that no heartbeat on the way makes it go on.
+            self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.remove(&lease.attempt));
+            cx.peers.took_longer(&node, lease.unit.kind(), po2, takes_ms);
+            cx.out.command(Command::Cancel { node, lease });
+            cx.out.event(Event::LetGo { lease, node });
+        }
     }
 
     /// A node gives a lease back.
@@ -191,6 +216,17 @@ impl<P: ProofSystem> Job<P> {
 }
 
 impl LeaseRecord {
+    /// When its result is expected: by our prediction, or by its node's own word where that is later.
+    pub(crate) fn end(&self) -> Time {
+        let predicted = self.granted.after(self.predicted_ms);
+        self.told.map_or(predicted, |told| told.max(predicted))
+    }
+
+    /// Whether it will be late by its node's own word, which nobody took note of yet.
+    fn will_be_late(&self, policy: &Policy) -> bool {
+        self.doubt.is_none() && self.late_at(policy).is_some_and(|at| self.end() > at)
+    }
+
     /// When it is late, unless that is known already or this policy never hedges.
     fn late_at(&self, policy: &Policy) -> Option<Time> {
         let is_known = self.doubt == Some(Doubt::Late);

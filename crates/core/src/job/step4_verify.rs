@@ -91,6 +91,7 @@ impl<P: ProofSystem> Job<P> {
             predicted_ms: 0,
             deadline: cx.now,
             heard: cx.now,
+            told: None,
             doubt: None,
             fetches: 0,
             status,

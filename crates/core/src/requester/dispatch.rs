@@ -287,11 +287,7 @@ impl<P: ProofSystem> Requester<P> {
     fn pick(&self, now: Time, id: JobId, class: Class, unit: Unit, is_copy: bool) -> Pick {
         let Some(entry) = self.jobs.get(&id).and_then(|job| job.ledger.get(&unit)) else { return Pick::NotThis };
         let mut limit = self.limit(now, id, class);
-        if is_copy && entry.is_late() {
-            // A copy that takes no longer than the late lease was to take is of use now; a faster node may come too late.
-            let as_good = entry.live().map(|(_, lease)| now.after(lease.predicted_ms)).max();
-            limit = limit.max(as_good);
-        } else if is_copy {
+        if is_copy && !entry.is_late() {
             if !self.may_copy(Doubt::Slower) {
                 return Pick::NotThis;
             }
@@ -396,9 +392,18 @@ impl<P: ProofSystem> Requester<P> {
     /// When a copy must be done by to be worth it, where no lease of the unit is late: well before the first of them.
     fn overtakes_by(&self, now: Time, entry: &Entry<P>) -> Option<Time> {
         let is_slow = entry.live().all(|(_, lease)| lease.doubt == Some(Doubt::Slower));
-        let ends = entry.live().map(|(_, lease)| lease.granted.after(lease.predicted_ms));
+        let ends = entry.live().map(|(_, lease)| lease.end());
         let end = ends.min().filter(|_| is_slow)?;
         Some(now.after(end.since(now).saturating_mul(100_u64.saturating_sub(self.policy.late_gain_percent)) / 100))
+    }
+
+    /// When the fleet could be done with a lease's unit if that were leased anew, by a reckoning that is not old and knows of the lease.
+    pub(super) fn again_by(&self, now: Time, lease: LeaseId) -> Option<Time> {
+        let granted = self.jobs.get(&lease.job)?.running(lease)?.granted;
+        let is_young = now.since(self.plan.at) <= 2 * self.policy.plan_ms_max && self.plan.at > granted;
+        let is_fresh = is_young && self.policy.late_gain_percent > 0;
+        let class = self.class_of(lease).filter(|_| is_fresh)?;
+        *self.plan.horizons.get(&class)?
     }
 
     /// Whether the budget allows one more copy: a share of all live leases, more where many leases come to nothing, and for leases that
@@ -466,9 +471,10 @@ impl<P: ProofSystem> Requester<P> {
     fn free_in_ms(&self, now: Time, peer: &Peer, leases: Option<&BTreeSet<LeaseId>>) -> Option<u64> {
         let Some(leases) = leases.filter(|leases| leases.len() >= peer.slots(&self.policy)) else { return Some(0) };
         let running = |lease: &LeaseId| self.jobs.get(&lease.job)?.running(*lease);
-        let ends = leases.iter().filter_map(running).map(|record| {
-            (record.doubt != Some(Doubt::Late)).then(|| record.granted.after(record.predicted_ms).since(now))
-        });
+        let ends = leases
+            .iter()
+            .filter_map(running)
+            .map(|record| (record.doubt != Some(Doubt::Late)).then(|| record.end().since(now)));
         ends.min().unwrap_or(Some(0))
     }
 
@@ -490,9 +496,9 @@ impl<P: ProofSystem> Requester<P> {
             let Some(record) = self.jobs.get(&lease.job).and_then(|job| job.running(lease)) else { continue };
             // A late one may end at any time; its copy takes about as long as it was to take.
             let is_late = record.doubt == Some(Doubt::Late);
-            let from = if is_late { now } else { record.granted };
+            let expected = if is_late { now.after(record.predicted_ms) } else { record.end() };
             let end = self.plan.proofs_end.entry(lease.job).or_insert(now);
-            *end = (*end).max(from.after(record.predicted_ms));
+            *end = (*end).max(expected);
         }
         let proofs = self.plan.demand.iter().filter(|((kind, _), _)| *kind == UnitKind::Prove);
         for (class, jobs) in proofs {

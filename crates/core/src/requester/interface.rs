@@ -88,6 +88,8 @@ pub enum Input<P: ProofSystem> {
         lease: LeaseId,
         /// How far it is.
         stage: Stage,
+        /// Milliseconds until the work is done, as the node says.
+        remaining_ms: Option<u64>,
         /// Answer here.
         ask: AskId,
     },
@@ -225,6 +227,13 @@ pub enum Event {
         node: NodeId,
         /// Why.
         reason: String,
+    },
+    /// A lease was let go that was slow by its own word: the fleet will be done with its unit well before.
+    LetGo {
+        /// The lease.
+        lease: LeaseId,
+        /// The node.
+        node: NodeId,
     },
     /// A result is verified.
     Verified {

@@ -117,7 +117,12 @@ impl Desk {
     }
 
     pub fn heartbeat(&mut self, node: NodeId, lease: LeaseId) -> Response {
-        let ask = self.ask(|ask| Input::Heartbeat { node, lease, stage: Stage::Work, ask });
+        self.heartbeat_saying(node, lease, None)
+    }
+
+    /// A heartbeat that says how many milliseconds the work will still take.
+    pub fn heartbeat_saying(&mut self, node: NodeId, lease: LeaseId, remaining_ms: Option<u64>) -> Response {
+        let ask = self.ask(|ask| Input::Heartbeat { node, lease, stage: Stage::Work, remaining_ms, ask });
         self.answer(ask)
     }
 
@@ -210,6 +215,11 @@ impl Desk {
     /// Everything that was told since the last call.
     pub fn events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Takes every command, whatever it is.
+    pub fn clear(&mut self) {
+        self.commands.clear();
     }
 
     /// HyperQueue's emptiness check: the test has taken every command.

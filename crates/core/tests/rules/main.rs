@@ -7,6 +7,7 @@ mod dispatch;
 mod fake;
 mod leases;
 mod node;
+mod pace;
 mod pair;
 mod prover;
 mod restart;

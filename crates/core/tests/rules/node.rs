@@ -123,7 +123,17 @@ impl Node {
 
     pub fn beats(&mut self) -> (Tag, LeaseId, Stage) {
         self.must("a heartbeat", |command| match command {
-            Command::Ask { request: Request::Heartbeat { lease, stage }, tag, .. } => Some((*tag, *lease, *stage)),
+            Command::Ask { request: Request::Heartbeat { lease, stage, .. }, tag, .. } => Some((*tag, *lease, *stage)),
+            _ => None,
+        })
+    }
+
+    /// A heartbeat's lease and how long the work still takes, by its word.
+    pub fn beats_saying(&mut self) -> (LeaseId, Option<u64>) {
+        self.must("a heartbeat", |command| match command {
+            Command::Ask { request: Request::Heartbeat { lease, remaining_ms, .. }, .. } => {
+                Some((*lease, *remaining_ms))
+            }
             _ => None,
         })
     }

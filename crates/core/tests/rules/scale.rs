@@ -64,7 +64,7 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
         for (number, lease) in granted {
             now = now.after(1);
             let (node, ask) = (worker(number), AskId(number));
-            core.handle(now, Input::Heartbeat { node, lease, stage: Stage::Work, ask });
+            core.handle(now, Input::Heartbeat { node, lease, stage: Stage::Work, remaining_ms: None, ask });
             assert!(core.poll_timeout().is_some());
             core.handle(now, Input::Done { node, lease, receipt: blob(1), elapsed_ms: 1, ask });
             let index = lease.unit.range().start;

@@ -228,7 +228,9 @@ impl World {
                 requester::Input::Hello { node, from: Origin::default(), capabilities, ask }
             }
             Request::Bid(bid) => requester::Input::Bid { node, from: Origin::default(), bid, ask },
-            Request::Heartbeat { lease, stage } => requester::Input::Heartbeat { node, lease, stage, ask },
+            Request::Heartbeat { lease, stage, remaining_ms } => {
+                requester::Input::Heartbeat { node, lease, stage, remaining_ms, ask }
+            }
             Request::Done { lease, receipt, elapsed_ms } => {
                 requester::Input::Done { node, lease, receipt, elapsed_ms, ask }
             }
@@ -294,7 +296,7 @@ impl World {
             }
             Event::JobDone { .. } => self.is_done = true,
             Event::JobFailed { reason, .. } => self.failure = Some(reason),
-            Event::Leased { .. } | Event::GivenBack { .. } | Event::Refused { .. } => {}
+            Event::Leased { .. } | Event::GivenBack { .. } | Event::LetGo { .. } | Event::Refused { .. } => {}
         }
     }
 

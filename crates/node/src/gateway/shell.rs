@@ -162,7 +162,9 @@ impl Shell {
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
             Request::Bid(bid) => Input::Bid { node, from, bid, ask },
-            Request::Heartbeat { lease, stage } => Input::Heartbeat { node, lease, stage, ask },
+            Request::Heartbeat { lease, stage, remaining_ms } => {
+                Input::Heartbeat { node, lease, stage, remaining_ms, ask }
+            }
             Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
             Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
             // Gateways cancel; nobody cancels a gateway's work. Dropping the reply closes the stream.
@@ -311,6 +313,9 @@ impl Shell {
             Event::GivenBack { lease, node, reason } => {
                 tracing::info!(%lease, node = %node.short(), reason, "given back");
                 self.add_incident(lease, node, Blame::Network, reason);
+            }
+            Event::LetGo { lease, node } => {
+                tracing::info!(%lease, node = %node.short(), "let go: it is slow by its own word, and others will be done well before");
             }
             Event::Verified { result } => {
                 tracing::info!(lease = %result.lease, node = %result.node.short(), "verified");

@@ -21,6 +21,7 @@ use crate::{Config, StartError, machine};
 use shell::{Shell, Sources};
 use tasks::{Feedback, Tasks};
 
+mod pace;
 mod shell;
 mod tasks;
 
@@ -81,6 +82,7 @@ pub async fn run(
             worker: program,
             options,
             idle: Arc::new(Mutex::new(Vec::new())),
+            pace: Arc::default(),
             feedback,
         },
         blobs: BlobServer::new(store, TransferLimits::default()),

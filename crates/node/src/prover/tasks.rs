@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_core::prover::{Input, Tag};
@@ -13,6 +14,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, mpsc};
 
+use super::pace::Pace;
 use crate::blobs::{fetch_blob, on_store};
 use crate::worker::{Worker, WorkerError, WorkerOptions};
 
@@ -34,6 +36,8 @@ pub(crate) struct Tasks {
     pub(crate) options: WorkerOptions,
     /// Workers without a task, at most one for each slot.
     pub(crate) idle: Arc<Mutex<Vec<Worker>>>,
+    /// What units need of the processor.
+    pub(crate) pace: Arc<Mutex<Pace>>,
     pub(crate) feedback: mpsc::Sender<Feedback>,
 }
 
@@ -119,25 +123,44 @@ impl Tasks {
         });
         let inputs = read.await.map_err(|error| error.to_string())?;
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
-        let (receipt, elapsed_ms) = self.run(&task).await.map_err(|error| error.to_string())?;
+        let (receipt, elapsed_ms) = self.run(lease, &task).await.map_err(|error| error.to_string())?;
         let stored = self.on_store(move |store| store.put_blob(&receipts(), &receipt)).await;
         stored.map(|blob| (blob, elapsed_ms)).map_err(|error| error.to_string())
     }
 
     /// Runs a task on an idle worker or a new one; a worker that lives on is kept for the next.
-    async fn run(&self, task: &Task) -> Result<(Vec<u8>, u64), WorkerError> {
+    async fn run(&self, lease: &Lease, task: &Task) -> Result<(Vec<u8>, u64), WorkerError> {
         let idle = self.idle.lock().await.pop();
         let mut worker = match idle {
             Some(worker) => worker,
             None => Worker::spawn(&self.worker, self.options)?,
         };
-        let result = worker.run(task).await;
+        let result = self.watch(&mut worker, lease, task).await;
         if matches!(result, Ok(_) | Err(WorkerError::Failed(_))) {
             self.idle.lock().await.push(worker);
         }
         match result? {
             Report::Receipt { receipt, elapsed_ms } => Ok((receipt.into_vec(), elapsed_ms)),
             _ => Err(WorkerError::Protocol { what: "an answer to another question".to_owned() }),
+        }
+    }
+
+    /// Runs a task to its final report, and tells on the way how long it will still take.
+    async fn watch(&self, worker: &mut Worker, lease: &Lease, task: &Task) -> Result<Report, WorkerError> {
+        let mut run = self.pace.lock().await.begin(lease.id.unit.kind(), lease.po2);
+        let begin = Instant::now();
+        let passed_ms = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        worker.begin(task).await?;
+        loop {
+            let report = worker.report().await?;
+            if let Report::Progress { cpu_ms } = report {
+                if let Some(remaining_ms) = run.note(passed_ms(), cpu_ms) {
+                    self.tell(Input::Progress { lease: lease.id, remaining_ms }).await;
+                }
+            } else if report.is_final() {
+                self.pace.lock().await.end(&run, passed_ms());
+                return Ok(report);
+            }
         }
     }
 }

@@ -99,7 +99,11 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         capabilities().prop_map(Request::Hello),
         bid,
-        (lease_id(), stage).prop_map(|(lease, stage)| Request::Heartbeat { lease, stage }),
+        (lease_id(), stage, any::<Option<u64>>()).prop_map(|(lease, stage, remaining_ms)| Request::Heartbeat {
+            lease,
+            stage,
+            remaining_ms
+        }),
         (lease_id(), blob(u64::MAX), any::<u64>()).prop_map(|(lease, receipt, elapsed_ms)| Request::Done {
             lease,
             receipt,

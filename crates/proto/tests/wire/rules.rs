@@ -159,7 +159,7 @@ fn units_are_possible_wherever_they_are() {
     for (unit, rule) in bad {
         let lease = lease_id(unit, 1);
         let requests = [
-            Request::Heartbeat { lease, stage: Stage::Work },
+            Request::Heartbeat { lease, stage: Stage::Work, remaining_ms: None },
             Request::Done { lease, receipt: blob(), elapsed_ms: 1 },
             Request::Fail { lease, reason: FailReason::Leaving },
             Request::Cancel(lease),

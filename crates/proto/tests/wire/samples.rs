@@ -196,9 +196,9 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Hello(capabilities()),
         Request::Bid(Bid { capabilities: capabilities(), slots_free: 1 }),
-        Request::Heartbeat { lease: id, stage: Stage::Fetch },
-        Request::Heartbeat { lease: lease_id(Unit::Lift(0), 1), stage: Stage::Work },
-        Request::Heartbeat { lease: lease_id(JOIN, u32::MAX), stage: Stage::Store },
+        Request::Heartbeat { lease: id, stage: Stage::Fetch, remaining_ms: None },
+        Request::Heartbeat { lease: lease_id(Unit::Lift(0), 1), stage: Stage::Work, remaining_ms: Some(90_000) },
+        Request::Heartbeat { lease: lease_id(JOIN, u32::MAX), stage: Stage::Store, remaining_ms: Some(0) },
         Request::Done { lease: id, receipt: blob(), elapsed_ms: 27_500 },
         fail(FailReason::Fetch("chunk 3 is not there".to_owned())),
         fail(FailReason::Worker("not enough memory: über 4 GB".to_owned())),

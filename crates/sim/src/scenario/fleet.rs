@@ -56,6 +56,9 @@ pub struct Noise {
     pub slow_min: f64,
     /// The greatest factor of such a task.
     pub slow_max: f64,
+    /// After so long a node knows by the processor time that its worker gets how much longer it will take, and says so with its
+    /// heartbeats. It sees the owner's load; a task's usual noise it never sees. Zero: nodes say nothing.
+    pub noticed_ms: u64,
 }
 
 /// How machines come and go.
@@ -139,7 +142,7 @@ impl Default for Fleet {
 
 impl Default for Noise {
     fn default() -> Self {
-        Self { sigma: 0.15, slow_share: 0.1, slow_min: 1.5, slow_max: 3.0 }
+        Self { sigma: 0.15, slow_share: 0.1, slow_min: 1.5, slow_max: 3.0, noticed_ms: 10_000 }
     }
 }
 

@@ -48,7 +48,9 @@ impl World<'_> {
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
             Request::Bid(bid) => Input::Bid { node, from, bid, ask },
-            Request::Heartbeat { lease, stage } => Input::Heartbeat { node, lease, stage, ask },
+            Request::Heartbeat { lease, stage, remaining_ms } => {
+                Input::Heartbeat { node, lease, stage, remaining_ms, ask }
+            }
             Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
             Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
             Request::Cancel(lease) => return Err(format!("a node cancels {lease}")),
@@ -124,6 +126,10 @@ impl World<'_> {
                 self.log.line(now_ms, gateway, 21).lease(&lease).number(u64::from(number_of(&node)));
                 self.oracle.ended(gateway, job_number(&lease.job), lease);
                 self.book.ended(now_ms, &lease, cause);
+            }
+            Event::LetGo { lease, node } => {
+                self.log.line(now_ms, gateway, 27).lease(&lease).number(u64::from(number_of(&node)));
+                self.book.ended(now_ms, &lease, End::LetGo);
             }
             Event::Verified { result } => {
                 let job = job_number(&result.lease.job);

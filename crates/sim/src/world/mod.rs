@@ -84,6 +84,8 @@ enum Happening {
     FetchEnds { node: u32, stamp: u64, is_had: bool },
     /// A lease's work is done.
     WorkEnds { node: u32, stamp: u64 },
+    /// A node reckons that its work will take this much longer.
+    Reckoned { node: u32, stamp: u64, remaining_ms: u64 },
     /// A receipt begins to flow.
     CollectBegins { collect: u64 },
     /// A receipt is at its gateway.
@@ -263,6 +265,7 @@ impl<'a> World<'a> {
             Happening::FetchBegins { node, stamp } => self.fetch_begins(node, stamp),
             Happening::FetchEnds { node, stamp, is_had } => self.fetch_ends(node, stamp, is_had),
             Happening::WorkEnds { node, stamp } => self.work_ends(node, stamp),
+            Happening::Reckoned { node, stamp, remaining_ms } => self.reckoned(node, stamp, remaining_ms),
             Happening::CollectBegins { collect } => self.collect_begins(collect),
             Happening::CollectEnds { collect } => self.collect_ends(collect),
             Happening::CollectFails { collect } => self.collect_fails(collect),

@@ -281,7 +281,21 @@ impl World<'_> {
         };
         task.work = Some(work);
         let stamp = task.stamp;
+        // Villains say what they should.
+        let seen = if is_slow && matches!(traits.role, Role::Honest | Role::Flapper) { slow } else { 1.0 };
+        let takes_ms = (traits.unit_ms(unit.kind(), task.lease.po2) * seen) as u64;
+        let noticed_ms = noise.noticed_ms;
+        let remaining_ms = traits.clock.measures(takes_ms.saturating_sub(noticed_ms));
         self.later(delay_ms, Happening::WorkEnds { node, stamp });
+        if (1..delay_ms).contains(&noticed_ms) {
+            self.later(noticed_ms, Happening::Reckoned { node, stamp, remaining_ms });
+        }
+    }
+
+    /// A node has seen how fast its work goes, and knows how much longer it will take.
+    pub(super) fn reckoned(&mut self, node: u32, stamp: u64, remaining_ms: u64) -> Result<(), String> {
+        let Some(lease) = self.task(node, stamp).map(|task| task.lease.id) else { return Ok(()) };
+        self.tell_node(node, Input::Progress { lease, remaining_ms }, None)
     }
 
     pub(super) fn work_ends(&mut self, node: u32, stamp: u64) -> Result<(), String> {
