@@ -1,7 +1,7 @@
 //! What travels over `/v1`, as JSON.
 
-use manyhands_core::Outcome;
 use manyhands_core::view::{JobView, NodeView};
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,10 @@ pub struct JobRequest {
     pub outcome: Outcome,
     /// Cycles after which the guest is stopped; absent means the gateway's own limit.
     pub cycles_max: Option<u64>,
+    /// Its share of the fleet beside other jobs; absent means the usual one. The usual one is not sent, so that a gateway of the version
+    /// before, which refuses fields that it does not know, still takes the job.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
 }
 
 /// A job that was taken: it is on the gateway's disk.
@@ -106,6 +110,9 @@ pub struct JobSummary {
     pub job: JobId,
     /// `open`, `assembling`, `done` or `failed`.
     pub phase: String,
+    /// Its share of the fleet beside other jobs.
+    #[serde(default)]
+    pub priority: Priority,
     /// Units verified.
     pub units_done: u32,
     /// Units known.

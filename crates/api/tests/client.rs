@@ -4,7 +4,7 @@
 mod support;
 
 use manyhands_api::{Client, ClientError, JobRequest, ProblemKind};
-use manyhands_core::Outcome;
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{JobId, Po2};
 use support::{JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -27,6 +27,7 @@ async fn every_method_reaches_its_path() {
         po2: Po2::try_from(16).ok(),
         outcome: Outcome::Succinct,
         cycles_max: Some(9),
+        priority: Priority::High,
     };
     let submitted = client.submit(&request).await.unwrap();
     assert_eq!((submitted.job, submitted.po2.get()), (JOB, 16));
@@ -122,8 +123,14 @@ async fn a_dropped_poll_is_asked_again_but_a_submission_is_not() {
     let client = Client::new(&flaky(served.address, 4).await).unwrap();
     assert!(client.job(JOB).await.unwrap_err().is_unreachable(), "a few times, not for ever");
     let client = Client::new(&flaky(served.address, 1).await).unwrap();
-    let request =
-        JobRequest { program: reference(b"p"), input: None, po2: None, outcome: Outcome::Composite, cycles_max: None };
+    let request = JobRequest {
+        program: reference(b"p"),
+        input: None,
+        po2: None,
+        outcome: Outcome::Composite,
+        cycles_max: None,
+        priority: Priority::Normal,
+    };
     assert!(client.submit(&request).await.unwrap_err().is_unreachable());
     assert!(served.fake.jobs.lock().unwrap().is_empty());
 }

@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use manyhands_api::{Problem, ProblemKind};
+use manyhands_core::Priority;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use support::{JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,6 +76,41 @@ async fn the_gateways_own_refusal_keeps_its_status() {
         *served.fake.refusal.lock().unwrap() = Some(Problem::new(kind, "no, because"));
         assert_eq!(served.problem(&head, body.as_bytes()).await, (status, Problem::new(kind, "no, because")));
     }
+}
+
+/// A submission with one more field, or none: its head and its body.
+fn submission(field: &str) -> (String, String) {
+    let program = format!("{{\"reference\":\"{}\",\"size_bytes\":1}}", "00".repeat(32));
+    let body = format!("{{\"program\":{program},\"outcome\":\"composite\"{field}}}");
+    (format!("POST /v1/jobs HTTP/1.1\r\nHost: HOST\r\nContent-Length: {}", body.len()), body)
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_priority_has_the_usual_one() {
+    let served = start().await;
+    for (field, priority) in [("", Priority::Normal), (",\"priority\":\"low\"", Priority::Low)] {
+        let (head, body) = submission(field);
+        let answer = served.raw(&head, body.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let request = served.fake.jobs.lock().unwrap().pop().unwrap();
+        assert_eq!(request.priority, priority);
+        let sent = serde_json::to_string(&request).unwrap();
+        assert_eq!(sent.contains("priority"), !field.is_empty(), "an older gateway knows no such field: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_priority_is_refused_with_those_there_are() {
+    let served = start().await;
+    for value in ["\"urgent\"", "\"High\"", "16", "null", "{\"high\":99}"] {
+        let (head, body) = submission(&format!(",\"priority\":{value}"));
+        let (status, problem) = served.problem(&head, body.as_bytes()).await;
+        assert_eq!((status, problem.kind), (400, ProblemKind::Invalid), "{value}: {problem}");
+        if value.starts_with('"') {
+            assert!(problem.message.contains("`low`, `normal`, `high`"), "{problem}");
+        }
+    }
+    assert!(served.fake.jobs.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use manyhands_api::{Client, ClientError, JobRequest, JobStatus, ProblemKind, Submitted};
-use manyhands_core::Outcome;
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{Digest, JobId};
 use manyhands_zkvm::ReceiptSummary;
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub struct Terms {
     pub outcome: Outcome,
     /// Cycles after which the guest is stopped.
     pub cycles_max: Option<u64>,
+    /// Its share of the fleet beside other jobs.
+    pub priority: Priority,
 }
 
 /// Uploads and submits.
@@ -63,6 +65,7 @@ pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: T
         po2: terms.po2.size(),
         outcome: terms.outcome,
         cycles_max: terms.cycles_max,
+        priority: terms.priority,
     };
     Ok(client.submit(&request).await?)
 }

@@ -43,6 +43,8 @@ async fn a_receipt_that_does_not_verify_is_not_kept() {
         "--succinct",
         "--cycles-max",
         "999",
+        "--priority",
+        "high",
         "--gateway",
         &address,
     ];
@@ -58,7 +60,10 @@ async fn a_receipt_that_does_not_verify_is_not_kept() {
     assert_eq!(uploads, [std::fs::read(guest("tiny.bin")).unwrap(), b"seven".to_vec()]);
     let request = script.requests.lock().unwrap()[0].clone();
     assert_eq!((request.po2.unwrap().get(), request.cycles_max), (16, Some(999)));
-    assert_eq!(request.outcome, manyhands_core::Outcome::Succinct);
+    assert_eq!(
+        (request.outcome, request.priority),
+        (manyhands_core::Outcome::Succinct, manyhands_core::Priority::High)
+    );
 }
 
 /// The receipt of two real proofs of `tiny.bin`, with its image id.
@@ -159,7 +164,7 @@ async fn wrong_programs_and_inputs_are_found_before_anything_is_sent() {
     std::fs::write(dir.path().join("short.bin"), &whole[..whole.len() / 2]).unwrap();
     std::fs::write(dir.path().join("photo.jpg"), b"\xff\xd8\xff").unwrap();
     let (script, address) = gateway(Script::default()).await;
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["guest.elf"], "--wrap"),
         (&["short.bin"], "short.bin"),
         (&["photo.jpg"], "R0BF"),
@@ -167,6 +172,7 @@ async fn wrong_programs_and_inputs_are_found_before_anything_is_sent() {
         (&[&program(), "--input", "nothing"], "cannot read the input nothing"),
         (&[&program(), "--po2", "25"], "14 to 24"),
         (&[&program(), "--po2", "13"], "14 to 24"),
+        (&[&program(), "--priority", "urgent"], "low, normal or high"),
         (&[&program(), "-o", "no/such/dir/receipt"], "no/such/dir/receipt"),
     ];
     for (words, expected) in cases {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::step3_dispatch::is_able;
 use crate::job::{Job, Phase, UnitState};
-use crate::{Outcome, ProofSystem, Requester, Time};
+use crate::{Outcome, Priority, ProofSystem, Requester, Time};
 
 /// A job as a person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct JobView {
     pub po2: Po2,
     /// The receipt that is wanted.
     pub outcome: Outcome,
+    /// Its share of the fleet beside other jobs. A job that ended before there were priorities had the usual one.
+    #[serde(default)]
+    pub priority: Priority,
     /// Milliseconds since it was submitted, or that it took.
     pub elapsed_ms: u64,
     /// Number of segments, once the guest has ended.
@@ -189,6 +192,7 @@ impl<P: ProofSystem> Requester<P> {
             error,
             po2: job.spec.po2,
             outcome: job.spec.outcome,
+            priority: job.spec.priority,
             elapsed_ms: end.since(job.submitted),
             segments: job.execution.map(|info| info.segments),
             user_cycles: job.execution.map(|info| info.user_cycles),

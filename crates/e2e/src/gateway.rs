@@ -93,7 +93,9 @@ impl Requester {
     pub async fn submit(&self, program: &[u8], input: Vec<u8>, po2: u8, outcome: Outcome) -> Result<JobId> {
         let program = self.client.upload_program(program.to_vec()).await?.blob;
         let input = Some(self.client.upload_input(input).await?.blob);
-        let request = JobRequest { program, input, po2: Some(Po2::try_from(po2)?), outcome, cycles_max: None };
+        let po2 = Some(Po2::try_from(po2)?);
+        let request =
+            JobRequest { program, input, po2, outcome, cycles_max: None, priority: manyhands_core::Priority::Normal };
         Ok(self.client.submit(&request).await?.job)
     }
 

@@ -84,6 +84,7 @@ async fn an_endless_guest_is_stopped() -> Result<()> {
         po2: Some(manyhands_proto::Po2::try_from(18)?),
         outcome: Outcome::Composite,
         cycles_max: Some(1 << 20),
+        priority: manyhands_core::Priority::Normal,
     };
     let job = gateway.client.submit(&request).await?.job;
     let status = gateway.wait(job, "the limit", |status| status.view.phase == "failed").await?;

@@ -92,6 +92,7 @@ fn to_write(error: &std::io::Error) -> &'static str {
 fn to_open(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => "Free some space",
+        Some(rusqlite::ErrorCode::SchemaChanged) => "Run the newer version that wrote it, or use another --data-dir",
         _ => "If it is damaged, move it away; its jobs and their receipts are lost then",
     }
 }

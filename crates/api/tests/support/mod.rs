@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve};
-use manyhands_core::Outcome;
 use manyhands_core::view::JobView;
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +65,7 @@ impl Gateway for Fake {
             error: None,
             po2: Po2::MIN,
             outcome: Outcome::Composite,
+            priority: Priority::Normal,
             elapsed_ms: 5,
             segments: None,
             user_cycles: None,

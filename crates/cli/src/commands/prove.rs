@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use manyhands_core::Outcome;
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::JobId;
 
 use crate::failure::Failure;
@@ -39,6 +39,9 @@ pub struct ProveArgs {
     /// Stops the guest after this many cycles [default: the gateway's limit].
     #[arg(long, value_name = "N")]
     cycles_max: Option<u64>,
+    /// The job's share of the fleet beside other jobs: each step up gives four times as many nodes, and no job is starved.
+    #[arg(long, value_name = "low|normal|high", default_value = "normal")]
+    priority: Priority,
     /// Takes a bare ELF file too, wrapped with the v1compat kernel.
     #[arg(long)]
     wrap: bool,
@@ -63,7 +66,7 @@ async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, F
     protect(&path, &[Some(&args.program), args.input.as_ref()])?;
     let draft = Draft::new(&path)?;
     let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
-    let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max };
+    let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max, priority: args.priority };
     let submitted = job::submit(&client, &program, input, terms).await?;
     job.set(Some(submitted.job));
     screen::err(&format!("job {} at po2 {}, image id {}", submitted.job, submitted.po2, program.image_id));

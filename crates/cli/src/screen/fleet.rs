@@ -81,10 +81,17 @@ fn nodes(nodes: &[NodeView]) -> Vec<String> {
 }
 
 fn jobs(jobs: &[JobSummary]) -> Vec<String> {
-    let columns = [("job", Align::Left), ("phase", Align::Left), ("units", Align::Right), ("note", Align::Left)];
+    let columns = [
+        ("job", Align::Left),
+        ("phase", Align::Left),
+        ("priority", Align::Left),
+        ("units", Align::Right),
+        ("note", Align::Left),
+    ];
     let row = |job: &JobSummary| {
         let note = job.note.as_deref().map(printable).unwrap_or_default().replace('\n', " ");
-        vec![job.job.to_string(), printable(&job.phase), format!("{}/{}", job.units_done, job.units_total), note]
+        let units = format!("{}/{}", job.units_done, job.units_total);
+        vec![job.job.to_string(), printable(&job.phase), job.priority.word().to_owned(), units, note]
     };
     table(&columns, &jobs.iter().map(row).collect::<Vec<_>>())
 }
@@ -92,6 +99,7 @@ fn jobs(jobs: &[JobSummary]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use manyhands_core::Priority;
     use manyhands_proto::{JobId, NodeId, Po2};
 
     fn status() -> GatewayStatus {
@@ -133,8 +141,14 @@ mod tests {
         };
         status.nodes = vec![node(1, true, None), node(2, true, Some("a lease went silent")), node(3, false, None)];
         let note = Some("no node is connected".to_owned());
-        status.jobs =
-            vec![JobSummary { job: JobId([9; 16]), phase: "open".into(), units_done: 2, units_total: 7, note }];
+        status.jobs = vec![JobSummary {
+            job: JobId([9; 16]),
+            phase: "open".into(),
+            priority: Priority::High,
+            units_done: 2,
+            units_total: 7,
+            note,
+        }];
         let shown = lines("127.0.0.1:7171", &status, Paint::PLAIN);
         assert!(
             shown.contains(&"  01010101  ready     18      1  yes        risc0-zkvm 3.0.6      5         0".to_owned()),
@@ -146,6 +160,9 @@ mod tests {
                 .any(|line| line.contains("blocked") && line.ends_with("a lease went silent (about 60 s more)"))
         );
         assert!(shown.iter().any(|line| line.contains("03030303  gone")));
-        assert!(shown.contains(&format!("  {}  open     2/7  no node is connected", "09".repeat(16))), "{shown:#?}");
+        assert!(
+            shown.contains(&format!("  {}  open   high        2/7  no node is connected", "09".repeat(16))),
+            "{shown:#?}"
+        );
     }
 }

@@ -19,7 +19,11 @@ pub fn picture(title: &str, status: &JobStatus, width: usize, paint: Paint) -> V
     let view = &status.view;
     let inner = width.saturating_sub(3).max(10);
     let job = view.job.short();
-    let head = format!("{title} · job {job} · po2 {} · {}", view.po2, super::lines::outcome_word(view.outcome));
+    let outcome = super::lines::outcome_word(view.outcome);
+    let mut head = format!("{title} · job {job} · po2 {} · {outcome}", view.po2);
+    if !view.priority.is_normal() {
+        head.push_str(&format!(" · {} priority", view.priority.word()));
+    }
     let mut lines = vec![paint.bold(&clip(&head, inner))];
     lines.extend(grid::grid(&view.grid, inner, GRID_LINES_MAX, paint).into_iter().map(|line| format!("  {line}")));
     lines.push(format!("  {}", progress_within(view, inner)));
@@ -119,6 +123,7 @@ pub(super) mod tests {
             error: None,
             po2: Po2::try_from(16).unwrap(),
             outcome: Outcome::Composite,
+            priority: manyhands_core::Priority::Normal,
             elapsed_ms: 42_000,
             segments: Some(grid.len() as u32),
             user_cycles: Some(300_000),
@@ -157,6 +162,14 @@ pub(super) mod tests {
         assert_eq!(line(61), "  1 of 3 units, 33% · 0:42 · about 90 s left");
         assert_eq!(line(40), "  1 of 3 units, 33% · about 90 s left");
         assert_eq!(line(30), "  1 of 3 units, 33% · about …");
+    }
+
+    #[test]
+    fn an_unusual_priority_is_shown() {
+        let mut urgent = status("open", &[Stored]);
+        urgent.view.priority = manyhands_core::Priority::High;
+        let head = picture("inflate", &urgent, 80, Paint::PLAIN).swap_remove(0);
+        assert_eq!(head, "inflate · job abababab · po2 16 · composite · high priority");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded, serve};
-use manyhands_core::Outcome;
 use manyhands_core::job::UnitState;
 use manyhands_core::view::{JobView, ResultView};
+use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -132,6 +132,7 @@ pub fn status(phase: &str, grid: &[UnitState]) -> JobStatus {
         error: None,
         po2: Po2::try_from(17).unwrap(),
         outcome: Outcome::Composite,
+        priority: Priority::Normal,
         elapsed_ms: 2_000,
         segments: Some(grid.len() as u32),
         user_cycles: Some(100_000),

@@ -56,6 +56,39 @@ impl Priority {
             Self::High => 16,
         }
     }
+
+    /// The word for it, as it is written and read everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// Whether it is the usual one, which need not be said.
+    pub const fn is_normal(&self) -> bool {
+        matches!(self, Self::Normal)
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        let all = [Self::Low, Self::Normal, Self::High];
+        all.into_iter()
+            .find(|priority| priority.word() == text)
+            .ok_or_else(|| UnknownPriority { text: text.to_owned() })
+    }
+}
+
+/// A word that names no priority.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a priority is low, normal or high, not {text:?}")]
+pub struct UnknownPriority {
+    /// The word.
+    pub text: String,
 }
 
 /// The form of the final receipt.

@@ -56,8 +56,12 @@ impl Desk {
     pub fn resume(&mut self, outcome: Outcome, restored: Restored) {
         let spec = JobSpec { po2: po2(16), outcome, priority: Priority::Normal };
         self.send(Input::Submit { job: JOB, spec, restored });
-        let command = self.take(|command| matches!(command, Command::Execute { job: JOB }));
-        assert!(command.is_some(), "the guest is executed");
+        assert!(self.executes(), "the guest is executed");
+    }
+
+    /// Takes the order to execute the guest, if there is one.
+    pub fn executes(&mut self) -> bool {
+        self.take(|command| matches!(command, Command::Execute { job: JOB })).is_some()
     }
 
     /// Steps I and II for one segment.

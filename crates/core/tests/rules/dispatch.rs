@@ -1,8 +1,8 @@
 //! Step III: who gets which unit, and who gets none.
 
-use manyhands_core::job::Outcome;
+use manyhands_core::job::{JobSpec, Outcome};
 use manyhands_core::requester::{Event, Input};
-use manyhands_core::{Policy, SegmentInfo};
+use manyhands_core::{Policy, Priority, SegmentInfo};
 use manyhands_proto::message::{Bid, Response, Timing};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{JobId, Nonce, Unit};
@@ -258,17 +258,35 @@ fn a_lease_whose_answer_was_lost_is_given_again() {
     desk.announced();
 }
 
+/// A second job with as many segments stored.
+fn add_job(desk: &mut Desk, job: JobId, priority: Priority, segments: u32) {
+    let spec = JobSpec { priority, ..desk.core.job(&JOB).unwrap().spec };
+    desk.core.handle(desk.now, Input::Submit { job, spec, restored: Default::default() });
+    for index in 0..segments {
+        let segment = SegmentInfo { index, po2: po2(16), claim: index };
+        desk.core.handle(desk.now, Input::Segmented { job, segment });
+        desk.core.handle(desk.now, Input::Stored { job, index, blob: blob(u64::from(index)) });
+    }
+    while desk.core.poll_command().is_some() {}
+}
+
 #[test]
 fn older_jobs_are_served_first() {
     let mut desk = Desk::with_job(Outcome::Composite, 1);
     let later = JobId([1; 16]);
     desk.wait(10);
-    let spec = desk.core.job(&JOB).unwrap().spec;
-    desk.core.handle(desk.now, Input::Submit { job: later, spec, restored: Default::default() });
-    let segment = SegmentInfo { index: 0, po2: po2(16), claim: 0 };
-    desk.core.handle(desk.now, Input::Segmented { job: later, segment });
-    desk.core.handle(desk.now, Input::Stored { job: later, index: 0, blob: blob(0) });
-    while desk.core.poll_command().is_some() {}
+    add_job(&mut desk, later, Priority::Normal, 1);
     assert_eq!(desk.lease(node(1)).id.job, JOB);
     assert_eq!(desk.lease(node(2)).id.job, later);
+}
+
+#[test]
+fn a_step_of_priority_gives_four_times_the_nodes_and_starves_nobody() {
+    for (priority, shares) in [(Priority::High, (2, 8)), (Priority::Normal, (5, 5)), (Priority::Low, (8, 2))] {
+        let mut desk = Desk::with_job(Outcome::Composite, 10);
+        desk.wait(10);
+        add_job(&mut desk, JobId([1; 16]), priority, 10);
+        let of_the_usual = (1..=10).filter(|id| desk.lease(node(*id)).id.job == JOB).count();
+        assert_eq!((of_the_usual, 10 - of_the_usual), shares, "{priority:?} beside a usual one");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a requester is told: how far a job is, who offers what, and why something waits or cannot be.
 
-use manyhands_core::job::{Outcome, UnitState};
+use manyhands_core::Priority;
+use manyhands_core::job::{JobSpec, Outcome, UnitState};
 use manyhands_core::requester::Input;
 use manyhands_core::view::{Inadmissible, JobView};
 use manyhands_proto::message::{Bid, Capabilities, FailReason};
@@ -49,6 +50,20 @@ fn a_job_is_shown_from_its_first_segment_to_its_last() {
     let seen = view(&desk);
     assert_eq!((seen.phase.as_str(), seen.elapsed_ms), ("failed", 9_000), "the clock of an ended job stands");
     assert_eq!(seen.error.as_deref(), Some("stopped by the requester"));
+}
+
+#[test]
+fn a_jobs_priority_is_shown_and_read_by_its_word() {
+    let mut desk = Desk::new();
+    let spec = JobSpec { po2: po2(16), outcome: Outcome::Composite, priority: Priority::High };
+    desk.send(Input::Submit { job: JOB, spec, restored: Default::default() });
+    assert!(desk.executes(), "the guest is executed");
+    assert_eq!(view(&desk).priority, Priority::High);
+    for priority in [Priority::Low, Priority::Normal, Priority::High] {
+        assert_eq!(priority.word().parse(), Ok(priority));
+    }
+    let error = "urgent".parse::<Priority>().unwrap_err();
+    assert_eq!(error.to_string(), "a priority is low, normal or high, not \"urgent\"");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Gateway for Door {
                     input: request.input,
                     po2: request.po2,
                     outcome: request.outcome,
-                    priority: manyhands_core::Priority::Normal,
+                    priority: request.priority,
                     cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
                 };
                 self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()

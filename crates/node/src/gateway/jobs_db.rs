@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::JobStatus;
-use manyhands_core::{JobSpec, Outcome, Priority, Receipted, Restored};
+use manyhands_core::{JobSpec, Outcome, Receipted, Restored};
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 
-/// The database's format; another number is refused.
-const FORMAT: i64 = 1;
+/// The database's format. Older ones are brought up to it; a newer one is refused.
+const FORMAT: i64 = 2;
 
 /// A job as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,23 +42,18 @@ type Result<T> = rusqlite::Result<T>;
 
 impl JobsDb {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = Connection::open(path)?;
+        let mut db = Connection::open(path)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        let format: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if format != 0 && format != FORMAT {
-            let what = format!("it has format {format}, this program reads format {FORMAT}");
-            return Err(rusqlite::Error::InvalidParameterName(what));
-        }
-        db.execute_batch(SCHEMA)?;
-        db.pragma_update(None, "user_version", FORMAT)?;
+        migrate(&mut db)?;
         Ok(Self(db))
     }
 
     pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
         self.0.execute(
-            "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms,
+                               priority)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 row.job.0,
                 row.image_id.0,
@@ -70,6 +65,7 @@ impl JobsDb {
                 row.spec.outcome == Outcome::Succinct,
                 i64::try_from(row.cycles_max).unwrap_or(i64::MAX),
                 unix_ms(),
+                row.spec.priority.word(),
             ],
         )?;
         Ok(())
@@ -197,7 +193,25 @@ impl JobsDb {
     }
 }
 
-const SCHEMA: &str = "
+/// Brings a database to the present format, all steps or none: a program that is killed half-way finds the old format again.
+fn migrate(db: &mut Connection) -> Result<()> {
+    let transaction = db.transaction()?;
+    let format: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let Some(steps) = usize::try_from(format).ok().and_then(|format| STEPS.get(format..)) else {
+        let what = format!("it has format {format}, this program reads formats up to {FORMAT}");
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(what)));
+    };
+    steps.iter().try_for_each(|step| transaction.execute_batch(step))?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// What makes each format of the one before it. A step that was released is never changed.
+const STEPS: [&str; FORMAT as usize] =
+    [FORMAT_1, "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'"];
+
+/// The first format. Its tables may be there under format 0: it was once written after them.
+const FORMAT_1: &str = "
     CREATE TABLE IF NOT EXISTS jobs (
         job BLOB PRIMARY KEY, image_id BLOB NOT NULL, program BLOB NOT NULL, program_bytes INTEGER NOT NULL,
         input BLOB, input_bytes INTEGER, po2 INTEGER NOT NULL, succinct INTEGER NOT NULL, cycles_max INTEGER NOT NULL,
@@ -216,12 +230,14 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
     let input_bytes: Option<i64> = row.get("input_bytes")?;
     let outcome = if row.get("succinct")? { Outcome::Succinct } else { Outcome::Composite };
     let po2 = po2(row.get("po2")?)?;
+    let priority: String = row.get("priority")?;
+    let priority = priority.parse().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     Ok(JobRow {
         job: JobId(row.get("job")?),
         image_id: Digest(row.get("image_id")?),
         program,
         input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
-        spec: JobSpec { po2, outcome, priority: Priority::Normal },
+        spec: JobSpec { po2, outcome, priority },
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
     })
 }
@@ -255,4 +271,88 @@ fn size(blob: BlobRef) -> i64 {
 fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manyhands_core::Priority;
+
+    fn spec(priority: Priority) -> JobSpec {
+        JobSpec { po2: Po2::MIN, outcome: Outcome::Composite, priority }
+    }
+
+    fn row(job: u8, priority: Priority) -> JobRow {
+        let program = BlobRef { reference: Reference([2; 32]), size_bytes: 9 };
+        let job = JobId([job; 16]);
+        JobRow { job, image_id: Digest([1; 32]), program, input: None, spec: spec(priority), cycles_max: 77 }
+    }
+
+    fn format(path: &Path) -> i64 {
+        let db = Connection::open(path).unwrap();
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    /// A database as the first version left it: an open job, and an ended one whose status names no priority.
+    fn old(path: &Path, format: i64) {
+        let db = Connection::open(path).unwrap();
+        db.execute_batch(FORMAT_1).unwrap();
+        let insert =
+            "INSERT INTO jobs (job, image_id, program, program_bytes, po2, succinct, cycles_max, submitted_ms, status)
+                      VALUES (?1, ?2, ?2, 9, 14, 0, 77, 1, ?3)";
+        let ended = r#"{"view": {"job": "0909", "phase": "done", "error": null, "po2": 14, "outcome": "composite", "elapsed_ms": 5,
+            "segments": 1, "user_cycles": 1, "total_cycles": 2, "grid": ["verified"], "units_done": 1, "units_total": 1,
+            "leases": [], "results": [], "eta_ms": null, "waiting": null}, "image_id": "0101", "receipt": null, "incidents": []}"#;
+        let ended = ended.replace("0909", &"09".repeat(16)).replace("0101", &"01".repeat(32));
+        db.execute(insert, params![[7_u8; 16], [1_u8; 32], None::<String>]).unwrap();
+        db.execute(insert, params![[9_u8; 16], [1_u8; 32], ended]).unwrap();
+        db.pragma_update(None, "user_version", format).unwrap();
+    }
+
+    #[test]
+    fn a_jobs_priority_outlives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        let rows = [row(1, Priority::Low), row(2, Priority::Normal), row(3, Priority::High)];
+        let db = JobsDb::open(&path).unwrap();
+        rows.iter().for_each(|row| db.submit(row).unwrap());
+        drop(db);
+        let mut read = JobsDb::open(&path).unwrap().open_jobs().unwrap();
+        read.sort_by_key(|row| row.job);
+        assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn an_old_database_keeps_its_jobs_and_takes_new_ones() {
+        // The first version wrote the format after the tables, so one that was killed in between left 0.
+        for left in [1, 0] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("jobs.db");
+            old(&path, left);
+            let db = JobsDb::open(&path).unwrap();
+            let open = db.open_jobs().unwrap();
+            assert_eq!(open.len(), 1);
+            assert_eq!((open[0].job, open[0].spec), (JobId([7; 16]), spec(Priority::Normal)));
+            let ended = db.ended(JobId([9; 16])).unwrap().expect("its status is still read");
+            assert_eq!((ended.view.phase.as_str(), ended.view.priority), ("done", Priority::Normal));
+            assert!(db.receipts().unwrap().is_some(), "no old status hides which receipts are kept");
+            db.submit(&row(3, Priority::High)).unwrap();
+            drop(db);
+            assert_eq!(format(&path), FORMAT);
+            assert_eq!(JobsDb::open(&path).unwrap().open_jobs().unwrap().len(), 2, "a second start changes nothing");
+        }
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        old(&path, FORMAT + 1);
+        let source = JobsDb::open(&path).unwrap_err();
+        let error = crate::StartError::Database { path: "jobs.db".into(), source };
+        let said = "cannot open the job database jobs.db: it has format 3, this program reads formats up to 2. \
+                    Run the newer version that wrote it, or use another --data-dir";
+        assert_eq!(error.to_string(), said);
+        assert_eq!(format(&path), FORMAT + 1);
+    }
 }

@@ -140,6 +140,7 @@ fn summary(view: &manyhands_core::view::JobView) -> JobSummary {
     JobSummary {
         job: view.job,
         phase: view.phase.clone(),
+        priority: view.priority,
         units_done: view.units_done,
         units_total: view.units_total,
         note: view.error.clone().or_else(|| view.waiting.clone()),
