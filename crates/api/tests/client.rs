@@ -3,7 +3,7 @@
 
 mod support;
 
-use manyhands_api::{Client, ClientError, JobRequest, ProblemKind};
+use manyhands_api::{Client, ClientError, Gateway, JobRequest, ProblemKind};
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{JobId, Po2};
 use support::{JOB, reference, start};
@@ -33,6 +33,7 @@ async fn every_method_reaches_its_path() {
     assert_eq!((submitted.job, submitted.po2.get()), (JOB, 16));
     assert_eq!(*served.fake.jobs.lock().unwrap(), [request]);
     assert_eq!(client.job(JOB).await.unwrap().view.waiting.unwrap(), "no node is connected");
+    assert_eq!(client.explain(JOB).await.unwrap(), served.fake.explain(JOB).await.unwrap());
     assert_eq!(client.log(JOB).await.unwrap(), b"<b>hello</b>\n");
     client.abort(JOB).await.unwrap();
     assert_eq!(*served.fake.aborted.lock().unwrap(), [JOB]);
@@ -43,6 +44,8 @@ async fn a_problem_comes_back_as_itself() {
     let served = start().await;
     let client = Client::new(&served.address.to_string()).unwrap();
     let error = client.job(JobId([0; 16])).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::NotFound), "{error}");
+    let error = client.explain(JobId([0; 16])).await.unwrap_err();
     assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::NotFound), "{error}");
     let error = client.receipt(JOB, 100).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no receipt yet");

@@ -25,9 +25,18 @@ async fn every_answer_says_that_it_comes_from_a_gateway() {
 #[tokio::test]
 async fn wrong_questions_are_explained_in_json() {
     let served = start().await;
-    let cases: [(&str, &[u8], u16, ProblemKind, &str); 6] = [
+    let cases: [(&str, &[u8], u16, ProblemKind, &str); 9] = [
         ("GET /v2/jobs HTTP/1.1\r\nHost: HOST", b"", 404, ProblemKind::NotFound, "/v1/jobs"),
         ("GET /v1/programs HTTP/1.1\r\nHost: HOST", b"", 405, ProblemKind::NotAllowed, "PUT"),
+        ("GET /v1/jobs/xyz/explain HTTP/1.1\r\nHost: HOST", b"", 400, ProblemKind::Invalid, "32 hexadecimal digits"),
+        (
+            "GET /v1/jobs/00000000000000000000000000000000/explain HTTP/1.1\r\nHost: HOST",
+            b"",
+            404,
+            ProblemKind::NotFound,
+            "no job",
+        ),
+        ("DELETE /v1/jobs/xyz/explain HTTP/1.1\r\nHost: HOST", b"", 405, ProblemKind::NotAllowed, "GET"),
         ("GET /v1/jobs/xyz HTTP/1.1\r\nHost: HOST", b"", 400, ProblemKind::Invalid, "32 hexadecimal digits"),
         (
             "GET /v1/jobs/00000000000000000000000000000000 HTTP/1.1\r\nHost: HOST",
@@ -75,6 +84,20 @@ async fn the_gateways_own_refusal_keeps_its_status() {
     for (kind, status) in [(ProblemKind::Unfit, 409), (ProblemKind::NoSpace, 507), (ProblemKind::Internal, 500)] {
         *served.fake.refusal.lock().unwrap() = Some(Problem::new(kind, "no, because"));
         assert_eq!(served.problem(&head, body.as_bytes()).await, (status, Problem::new(kind, "no, because")));
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_is_json_with_each_reason_by_its_name() {
+    let served = start().await;
+    let answer = served.raw(&format!("GET /v1/jobs/{JOB}/explain HTTP/1.1\r\nHost: HOST"), b"").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for part in [
+        r#""reason":{"is":"taken","busy":2,"barred":0,"silent":1,"free_in_ms":null},"why":"no able node waits","able":3"#,
+        r#""reason":{"is":"no_node"}"#,
+        r#""pace":"in_time","copy":true}],"leases_total":41"#,
+    ] {
+        assert!(answer.contains(part), "{part} is not in {answer}");
     }
 }
 

@@ -263,7 +263,7 @@ async fn a_job_can_be_stopped_and_an_unknown_one_not_attached_to() {
     assert_eq!(*script.aborted.lock().unwrap(), [JOB]);
     let said = run(dir.path(), &["attach", &"00".repeat(16), "--gateway", &address]).await;
     assert_eq!(said.status, 2, "{said:?}");
-    assert!(said.err.contains("there is no job"), "{said:?}");
+    assert!(said.err.contains("this gateway has no job"), "{said:?}");
     let said = run(dir.path(), &["attach", "xyz", "--gateway", &address]).await;
     assert_eq!(said.status, 2);
     assert!(said.err.contains("32 hexadecimal digits"), "{said:?}");

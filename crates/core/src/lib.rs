@@ -9,6 +9,7 @@
 pub mod audit;
 mod bids;
 pub mod capacity;
+pub mod explain;
 pub mod gateways;
 mod holding;
 pub mod job;

@@ -207,13 +207,13 @@ impl<P: ProofSystem> Requester<P> {
         })
     }
 
-    fn offers(&self) -> impl Iterator<Item = (&NodeId, &manyhands_proto::message::Capabilities)> {
+    pub(crate) fn offers(&self) -> impl Iterator<Item = (&NodeId, &manyhands_proto::message::Capabilities)> {
         let peers = self.peers().iter().filter(|(_, peer)| peer.connected);
         let offers = peers.filter_map(|(node, peer)| Some((node, peer.capabilities.as_ref()?)));
         offers.filter(|(_, offer)| offer.zkvm == self.zkvm())
     }
 
-    fn offers_text(&self) -> String {
+    pub(crate) fn offers_text(&self) -> String {
         let mut by_offer: BTreeMap<(Po2, bool), Vec<String>> = BTreeMap::new();
         for (node, offer) in self.offers() {
             by_offer.entry((offer.po2_max, offer.recursion)).or_default().push(node.short());

@@ -7,6 +7,7 @@ mod error;
 
 use std::time::{Duration, Instant};
 
+use manyhands_core::explain::Explanation;
 use manyhands_proto::JobId;
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
@@ -119,6 +120,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn job(&self, job: JobId) -> Result<JobStatus, ClientError> {
         self.ask(&format!("v1/jobs/{job}"), "job").await
+    }
+
+    /// Why a job is as far as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(&self, job: JobId) -> Result<Explanation, ClientError> {
+        self.ask(&format!("v1/jobs/{job}/explain"), "explanation").await
     }
 
     /// Stops a job.

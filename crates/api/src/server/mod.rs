@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use manyhands_core::explain::Explanation;
 use manyhands_proto::{BlobRef, JobId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +35,8 @@ pub trait Gateway: Send + Sync + 'static {
     fn submit(&self, request: JobRequest) -> impl Future<Output = Result<Submitted, Problem>> + Send;
     /// A job.
     fn job(&self, job: JobId) -> impl Future<Output = Result<JobStatus, Problem>> + Send;
+    /// Why a job is as far as it is.
+    fn explain(&self, job: JobId) -> impl Future<Output = Result<Explanation, Problem>> + Send;
     /// Stops a job.
     fn abort(&self, job: JobId) -> impl Future<Output = Result<(), Problem>> + Send;
     /// A job's receipt, as `bincode` of `risc0_zkvm::Receipt`.

@@ -36,6 +36,7 @@ pub(super) fn router<G: Gateway>(gateway: Arc<G>, bound: SocketAddr) -> Router {
         .route("/v1/inputs", put(input::<G>))
         .route("/v1/jobs", post(submit::<G>))
         .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
+        .route("/v1/jobs/{id}/explain", get(explain::<G>))
         .route("/v1/jobs/{id}/receipt", get(receipt::<G>))
         .route("/v1/jobs/{id}/log", get(log::<G>))
         .fallback(no_such_path)
@@ -90,6 +91,10 @@ async fn job<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answ
     answer(StatusCode::OK, async { in_time(door.gateway.job(job_id(&id)?)).await }.await)
 }
 
+async fn explain<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+    answer(StatusCode::OK, async { in_time(door.gateway.explain(job_id(&id)?)).await }.await)
+}
+
 async fn abort<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
     match async { in_time(door.gateway.abort(job_id(&id)?)).await }.await {
         Ok(()) => respond::empty(StatusCode::NO_CONTENT),
@@ -116,8 +121,8 @@ async fn log<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answ
 }
 
 async fn no_such_path() -> Answer {
-    let paths =
-        "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/receipt, /v1/jobs/ID/log";
+    let paths = "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/explain, /v1/jobs/ID/receipt, \
+                 /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }
 

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve};
+use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::view::JobView;
 use manyhands_core::{Outcome, Priority};
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference};
+use manyhands_proto::unit::UnitKind;
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -79,6 +81,33 @@ impl Gateway for Fake {
             waiting: Some("no node is connected".to_owned()),
         };
         Ok(JobStatus { view, image_id: Digest([1; 32]), receipt: None, incidents: Vec::new() })
+    }
+
+    async fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
+        let reason = Reason::Taken { busy: 2, barred: 0, silent: 1, free_in_ms: None };
+        let wait = Wait {
+            kind: UnitKind::Lift,
+            po2: Po2::MIN,
+            units: 3,
+            copies: false,
+            reason,
+            why: "no able node waits".into(),
+            able: 3,
+            nodes: vec![NodeId([4; 32])],
+        };
+        let running = Running {
+            unit: Unit::Prove(7),
+            attempt: 2,
+            node: NodeId([5; 32]),
+            elapsed_ms: 8,
+            predicted_ms: 9,
+            left_ms: 1,
+            pace: Pace::InTime,
+            copy: true,
+        };
+        let said = Explanation::of_view(&self.job(job).await?.view);
+        let waits = vec![wait.clone(), Wait { reason: Reason::NoNode, ..wait }];
+        Ok(Explanation { waits, leases: vec![running], leases_total: 41, ..said })
     }
 
     async fn abort(&self, job: JobId) -> Result<(), Problem> {

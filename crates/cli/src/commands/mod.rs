@@ -4,6 +4,7 @@ mod attach;
 mod config;
 mod demo;
 mod doctor;
+mod explain;
 mod gateway;
 mod node;
 mod prove;
@@ -42,6 +43,8 @@ pub enum Command {
     Sim(sim::SimArgs),
     /// Shows a gateway, its nodes and its jobs.
     Status(status::StatusArgs),
+    /// Says why a job is not done yet: what waits and why, who is able, what is under way, what happens next.
+    Explain(explain::ExplainArgs),
     /// Checks whether this machine is fit, and says what to do where it is not.
     Doctor(doctor::DoctorArgs),
     /// Runs a gateway in the foreground.
@@ -67,6 +70,7 @@ impl Command {
             Self::Wrap(args) => args.json,
             Self::Sim(args) => args.wants_json(),
             Self::Status(args) => args.json,
+            Self::Explain(args) => args.json,
             Self::Doctor(args) => args.json,
             Self::Config(command) => command.wants_json(),
             Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) => false,
@@ -85,6 +89,7 @@ impl Command {
             Self::Wrap(args) => wrap::run(&args),
             Self::Sim(args) => sim::run(args),
             Self::Status(args) => small(status::run(args)),
+            Self::Explain(args) => small(explain::run(args)),
             Self::Doctor(args) => small(doctor::run(args)),
             Self::Gateway(args) => daemon(gateway::run(args)),
             Self::Node(args) => daemon(node::run(args)),

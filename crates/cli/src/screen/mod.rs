@@ -3,6 +3,7 @@
 //! Results go to standard output, everything about the way there to standard error. Colours and redrawing only on a terminal, and no
 //! colours where `NO_COLOR` is set; a glyph or a word always says the same as its colour.
 
+pub mod explain;
 pub mod fleet;
 pub mod grid;
 pub mod lines;

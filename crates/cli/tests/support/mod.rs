@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded, serve};
+use manyhands_core::explain::Explanation;
 use manyhands_core::job::UnitState;
 use manyhands_core::view::{JobView, ResultView};
 use manyhands_core::{Outcome, Priority};
@@ -26,6 +27,8 @@ pub struct Script {
     pub statuses: Mutex<Vec<JobStatus>>,
     pub receipt: Vec<u8>,
     pub log: Vec<u8>,
+    /// Why the job is as far as it is, unless it has ended.
+    pub explanation: Option<Explanation>,
     pub refusal: Option<Problem>,
     /// The image id it claims to have computed, instead of the right one.
     pub lie: Option<Digest>,
@@ -76,11 +79,18 @@ impl Gateway for Script {
     async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
         let mut statuses = self.statuses.lock().unwrap();
         match statuses.as_slice() {
-            _ if job != JOB => Err(Problem::not_found(format!("there is no job {job}"))),
+            _ if job != JOB => {
+                Err(Problem::not_found(format!("this gateway has no job {job}; `manyhands status` lists them")))
+            }
             [] => Err(Problem::not_found("there is no job at all")),
             [last] => Ok(last.clone()),
             _ => Ok(statuses.remove(0)),
         }
+    }
+
+    async fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
+        let view = self.job(job).await?.view;
+        Ok(self.explanation.clone().unwrap_or_else(|| Explanation::of_view(&view)))
     }
 
     async fn abort(&self, job: JobId) -> Result<(), Problem> {

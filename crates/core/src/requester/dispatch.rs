@@ -22,6 +22,8 @@ use crate::policy::Ranking;
 use crate::timers::Wake;
 use crate::{ProofSystem, Time};
 
+mod standing;
+
 /// Waiting nodes looked at for one unit. More are only needed if that many have failed at it or share an operator.
 const NODES_SCANNED: usize = 64;
 

@@ -259,7 +259,7 @@ fn a_lease_whose_answer_was_lost_is_given_again() {
 }
 
 /// A second job with as many segments stored.
-fn add_job(desk: &mut Desk, job: JobId, priority: Priority, segments: u32) {
+pub fn add_job(desk: &mut Desk, job: JobId, priority: Priority, segments: u32) {
     let spec = JobSpec { priority, ..desk.core.job(&JOB).unwrap().spec };
     desk.core.handle(desk.now, Input::Submit { job, spec, restored: Default::default() });
     for index in 0..segments {

@@ -4,6 +4,7 @@
 mod combine;
 mod desk;
 mod dispatch;
+mod explain;
 mod fake;
 mod leases;
 mod node;

@@ -3,6 +3,7 @@
 use manyhands_api::server::Gateway;
 use manyhands_api::types::{GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};
 use manyhands_blob::StoreError;
+use manyhands_core::explain::Explanation;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId};
 use tokio::sync::{mpsc, oneshot};
@@ -110,6 +111,10 @@ impl Gateway for Door {
 
     async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
         self.ask(|to| Question::Job(job, to)).await.flatten()
+    }
+
+    async fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
+        self.ask(|to| Question::Explain(job, to)).await.flatten()
     }
 
     async fn abort(&self, job: JobId) -> Result<(), Problem> {

@@ -1,6 +1,7 @@
 //! What the HTTP door asks of the event loop, and the answers.
 
 use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
+use manyhands_core::explain::Explanation;
 use manyhands_core::requester::Input;
 use manyhands_core::{JobSpec, Outcome, Priority, Restored};
 use manyhands_proto::{BlobRef, Digest, JobId, Po2};
@@ -35,6 +36,8 @@ pub(crate) enum Question {
     Submit(JobId, Wanted, To<Result<Submitted, Problem>>),
     /// Say how a job is.
     Job(JobId, To<Result<JobStatus, Problem>>),
+    /// Say why a job is as far as it is.
+    Explain(JobId, To<Result<Explanation, Problem>>),
     /// Say what a job's guest wrote.
     Log(JobId, To<Result<Vec<u8>, Problem>>),
     /// Stop a job that is open, forget one that has ended.
@@ -49,6 +52,7 @@ impl Shell {
         match question {
             Question::Submit(job, wanted, to) => drop(to.send(self.submit(job, wanted))),
             Question::Job(job, to) => drop(to.send(self.job(job))),
+            Question::Explain(job, to) => drop(to.send(self.explain(job))),
             Question::Log(job, to) => drop(to.send(self.log(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
@@ -89,6 +93,14 @@ impl Shell {
             return Ok(status);
         }
         self.db.ended(job).map_err(|error| Self::database(&error))?.ok_or_else(|| not_found(job))
+    }
+
+    /// Why a job is as far as it is. Of one that has ended the database has the view only.
+    fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
+        match self.core.explain(self.clock.now(), &job) {
+            Some(explanation) => Ok(explanation),
+            None => Ok(Explanation::of_view(&self.job(job)?.view)),
+        }
     }
 
     fn log(&self, job: JobId) -> Result<Vec<u8>, Problem> {
