@@ -15,8 +15,13 @@ impl<P: ProofSystem> Requester<P> {
     /// A sentence about the first thing that is wrong.
     pub fn audit(&self) -> Result<(), String> {
         let mut running: BTreeSet<(NodeId, LeaseId)> = BTreeSet::new();
+        let mut load = (0, 0, 0);
         for job in self.jobs.values() {
             job.audit(self.policy(), &mut running)?;
+            load = (load.0 + job.live, load.1 + job.copies, load.2 + job.ready.len());
+        }
+        if load != self.load() {
+            return Err(format!("{load:?} leases, copies and waiting units there are, {:?} are counted", self.load()));
         }
         let held: BTreeSet<(NodeId, LeaseId)> = self.holding.iter().collect();
         if let Some((node, lease)) = held.symmetric_difference(&running).next() {

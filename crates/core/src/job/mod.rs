@@ -387,6 +387,7 @@ impl<P: ProofSystem> Job<P> {
         let need = if is_open { entry.need(live, policy) } else { None };
         self.live = (self.live + live).saturating_sub(entry.live);
         self.copies = (self.copies + live.saturating_sub(1)).saturating_sub(entry.live.saturating_sub(1));
+        self.is_touched |= live != entry.live;
         entry.live = live;
         let listed = std::mem::replace(&mut entry.listed, need);
         if listed != need {

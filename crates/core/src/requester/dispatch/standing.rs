@@ -21,7 +21,8 @@ impl<P: ProofSystem> Requester<P> {
         let is_late = job.ledger.get(&unit)?.is_late();
         let doubt = if is_late { Doubt::Late } else { Doubt::Slower };
         if is_copy && !self.may_copy(doubt) {
-            return Some(self.copy_budget(doubt));
+            let (copies, allowed) = self.copy_budget(doubt);
+            return Some(Reason::Budget { copies: copies as u64, allowed: allowed as u64 });
         }
         match self.pick(now, job.id, class, unit, is_copy) {
             Pick::Node(_) => Some(Reason::Due { in_ms: self.next_plan().map_or(0, |next| next.since(now)) }),
@@ -38,15 +39,6 @@ impl<P: ProofSystem> Requester<P> {
         let is_measured = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.is_measured(class.0));
         let (takes_ms, node) = waiting.find(|(score, node)| now.after(*score) > limit && is_measured(node))?;
         Some(Reason::TooSlow { node, takes_ms, limit_ms: limit.since(now) })
-    }
-
-    /// Copies under way, and how many are allowed for that reason: the numbers behind `may_copy`.
-    fn copy_budget(&self, doubt: Doubt) -> Reason {
-        let sum = |(live, copies), job: &Job<P>| (live + job.live, copies + job.copies);
-        let (live, copies) = self.jobs.values().fold((0, 0), sum);
-        let waiting: usize = self.jobs.values().map(|job| job.ready.len()).sum();
-        let spare = if doubt == Doubt::Late { self.bids.len().saturating_sub(waiting) } else { 0 };
-        Reason::Budget { copies: copies as u64, allowed: self.copies_allowed(live, spare) as u64 }
     }
 
     /// The connected nodes that are able to do a class of units, and what they do that do not wait for one.
