@@ -131,7 +131,7 @@ impl Default for Policy {
             late_gain_percent: 30,
             near_wait_ms: 500,
             near_gain_ms: 3_000,
-            plan_ms_min: 2_000,
+            plan_ms_min: 5_000,
             plan_ms_max: 10_000,
             present_ms: 60_000,
         }
