@@ -20,7 +20,7 @@ const PAUSE_MS: u64 = 500;
 /// The longest pause between two attempts to reach a gateway.
 const PAUSE_MS_MAX: u64 = 60_000;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Gateway {
     holder: Holder,
     configured: bool,
@@ -33,7 +33,7 @@ struct Gateway {
 }
 
 /// The book of gateways.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Gateways {
     known: BTreeMap<NodeId, Gateway>,
     /// The gateway asked last, so that several take turns.

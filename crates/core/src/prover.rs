@@ -125,7 +125,7 @@ const RETRY_MS_MAX: u64 = 3_600_000;
 /// not answer, and the oldest counts as lost.
 const QUESTIONS_MAX: usize = 1_024;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot {
     gateway: NodeId,
     lease: Box<Lease>,
@@ -137,7 +137,7 @@ struct Slot {
     ends_at: Option<Time>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Offer {
     gateway: NodeId,
     receipt: BlobRef,
@@ -148,7 +148,7 @@ struct Offer {
     tries: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Question {
     Hello(NodeId),
     Bid(NodeId),
@@ -159,7 +159,7 @@ enum Question {
 }
 
 /// The node's state machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prover {
     capabilities: Capabilities,
     gateways: Gateways,
