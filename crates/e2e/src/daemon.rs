@@ -33,6 +33,11 @@ impl NodeProcess {
         Ok(Self { child, dir })
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as the kernel would.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

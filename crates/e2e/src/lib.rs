@@ -7,6 +7,7 @@
 pub mod daemon;
 pub mod gateway;
 pub mod small_disk;
+pub mod throttle;
 pub mod villain;
 
 use std::path::PathBuf;
