@@ -209,7 +209,7 @@ impl<P: ProofSystem> Requester<P> {
         for (unit, entry) in job.ledger.iter().filter(|(_, entry)| entry.state() == UnitState::Waiting) {
             count(&mut groups, ((unit.kind(), entry.po2), false), Reason::Input, 1);
         }
-        let wanted = job.ready.counts().map(|(class, _)| class).chain(job.ready.copy_classes());
+        let wanted = job.ready.counts().map(|(class, _)| class);
         let unstored = groups.keys().map(|(class, ..)| *class);
         let classes: BTreeSet<Class> = wanted.chain(unstored).collect();
         let crowds: BTreeMap<Class, Crowd> = classes.into_iter().map(|class| (class, self.crowd(now, class))).collect();

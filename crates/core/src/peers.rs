@@ -130,9 +130,8 @@ impl Peer {
             let timings = self.capabilities.iter().flat_map(|capabilities| &capabilities.timings);
             timings.filter(|timing| timing.kind == kind).map(|timing| scale(timing.po2, timing.elapsed_ms)).min()
         };
-        let usual = policy.default_ms(kind, po2);
-        let believed_max = usual.saturating_mul(policy.stated_percent_max) / 100;
-        seen.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or(usual)
+        let believed_max = policy.believed_ms_max(kind, po2);
+        seen.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or_else(|| policy.default_ms(kind, po2))
     }
 
     /// Blocks the node, unless it is blocked for longer already.

@@ -182,6 +182,11 @@ impl Policy {
         }
     }
 
+    /// The longest time for a unit that a node is believed to need by its own word.
+    pub fn believed_ms_max(&self, kind: UnitKind, po2: Po2) -> u64 {
+        self.default_ms(kind, po2).saturating_mul(self.stated_percent_max) / 100
+    }
+
     /// The deadline of a lease that is predicted to take `predicted_ms`.
     pub fn deadline_ms(&self, predicted_ms: u64) -> u64 {
         (predicted_ms.saturating_mul(self.deadline_percent) / 100).saturating_add(self.transfer_ms)

@@ -116,11 +116,13 @@ impl<P: ProofSystem> Job<P> {
         let Some((record, told)) = record.and_then(|record| Some((record, record.told?))) else { return };
         let is_doomed = again_by.is_some_and(|by| by.since(cx.now) < told.since(cx.now).saturating_mul(kept) / 100);
         if is_doomed {
-            let (node, po2, takes_ms) = (record.node, entry.po2, told.since(record.granted));
+            let (node, po2, kind) = (record.node, entry.po2, lease.unit.kind());
+            // A machine that stood still for a moment says absurd things, and is not to be thought useless for ever.
+            let takes_ms = told.since(record.granted).min(cx.policy.believed_ms_max(kind, po2));
             self.end_lease(node, lease, cx);
             // Forgotten, so that no heartbeat on the way makes it go on.
             self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.remove(&lease.attempt));
-            cx.peers.took_longer(&node, lease.unit.kind(), po2, takes_ms);
+            cx.peers.took_longer(&node, kind, po2, takes_ms);
             cx.out.command(Command::Cancel { node, lease });
             cx.out.event(Event::LetGo { lease, node });
         }

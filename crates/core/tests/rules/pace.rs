@@ -67,6 +67,19 @@ fn a_lease_is_let_go_when_the_fleet_would_be_done_much_sooner() {
     desk.assemble();
 }
 
+/// Story: a laptop was asleep for a moment, and its node reckons that it will take for ever.
+#[test]
+fn an_absurd_word_does_not_make_a_node_useless_for_ever() {
+    let (mut desk, slow) = leased();
+    let ask = desk.bid_as(node(2), takes(20_000));
+    desk.wait(10_000);
+    desk.heartbeat_saying(slow, proves(0, 1), Some(u64::MAX));
+    assert_eq!(desk.cancelled(), (slow, proves(0, 1)));
+    desk.granted(ask);
+    let predicted_ms = desk.core.peers().get(&slow).unwrap().predict_ms(&desk.policy, UnitKind::Prove, po2(16));
+    assert_eq!(predicted_ms, 10 * 56_000, "ten times an unmeasured machine, as a stated time");
+}
+
 /// Story: all owners use their machines, and every node says that it is slow.
 #[test]
 fn a_slow_fleet_does_not_pass_a_unit_round() {
