@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use manyhands_proto::unit::UnitKind;
 use serde::{Deserialize, Serialize};
 
+use super::joins::joins_left;
 use crate::record::{AttemptRun, End, JobRun, Run};
 
 /// The figures of one run. The field names are those of the JSON, and stay.
@@ -54,6 +55,10 @@ pub struct Figures {
     pub received_bytes_per_job: Option<f64>,
     /// Median over the jobs of the joins that were left, one after the other, after the last proof.
     pub joins_after_last_proof: Option<f64>,
+    /// Median over the jobs of the longest chain of joins that ended after the last proof.
+    pub join_chain_after_last_proof: Option<f64>,
+    /// Median over the jobs of the shortest such chain that any order of joins could have left: see [`super::joins::JoinsLeft`].
+    pub least_join_chain: Option<f64>,
     /// Median time from a lease to the end of an attempt whose result was refused, in seconds.
     pub refusal_s: Option<f64>,
 }
@@ -67,6 +72,7 @@ impl Figures {
         let p50_ms = percentile_of_jobs(&makespans, 50);
         let refusals = run.attempts.iter().filter(|attempt| attempt.end == End::Refused).map(slot_ms).collect();
         let joins = run.jobs.iter().filter_map(|job| job.joins_after_last_proof.map(u64::from)).collect();
+        let left = joins_left(run);
         let jobs = run.jobs.len() as u64;
         let sum = |of: fn(&JobRun) -> u64| run.jobs.iter().map(of).fold(0, u64::saturating_add);
         Self {
@@ -90,6 +96,8 @@ impl Figures {
             sent_bytes_per_job: ratio(sum(|job| job.sent_bytes), jobs),
             received_bytes_per_job: ratio(sum(|job| job.received_bytes), jobs),
             joins_after_last_proof: median(joins).map(|joins| joins as f64),
+            join_chain_after_last_proof: median(left.iter().map(|job| job.chain).collect()).map(|joins| joins as f64),
+            least_join_chain: median(left.iter().map(|job| job.least).collect()).map(|joins| joins as f64),
             refusal_s: median(refusals).map(seconds),
         }
     }
@@ -218,6 +226,7 @@ mod tests {
         assert_eq!(figures.wasted_share, Some(84.0 / 234.0));
         assert_eq!((figures.sent_bytes_per_job, figures.received_bytes_per_job), (Some(750.0), Some(300.0)));
         assert_eq!((figures.joins_after_last_proof, figures.refusal_s), (Some(1.0), Some(10.0)));
+        assert_eq!((figures.join_chain_after_last_proof, figures.least_join_chain), (Some(1.0), Some(1.0)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod fleet;
 pub mod gantt;
 #[cfg(test)]
 mod handmade;
+pub mod joins;
 pub mod metrics;
 pub mod redundancy;
 pub mod summary;

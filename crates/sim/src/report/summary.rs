@@ -116,7 +116,7 @@ const fn measure(name: &'static str, of: fn(&Figures) -> Option<f64>, missing: M
 }
 
 /// Every figure, in the order of [`Figures`].
-pub const MEASURES: [Measure; 21] = [
+pub const MEASURES: [Measure; 23] = [
     measure("jobs", |figures| Some(figures.jobs as f64), Missing::Nothing),
     measure("jobs_finished", |figures| Some(figures.jobs_finished as f64), Missing::Nothing),
     measure("segments", |figures| Some(figures.segments as f64), Missing::Nothing),
@@ -137,6 +137,8 @@ pub const MEASURES: [Measure; 21] = [
     measure("sent_bytes_per_job", |figures| figures.sent_bytes_per_job, Missing::Nothing),
     measure("received_bytes_per_job", |figures| figures.received_bytes_per_job, Missing::Nothing),
     measure("joins_after_last_proof", |figures| figures.joins_after_last_proof, Missing::Nothing),
+    measure("join_chain_after_last_proof", |figures| figures.join_chain_after_last_proof, Missing::Nothing),
+    measure("least_join_chain", |figures| figures.least_join_chain, Missing::Nothing),
     measure("refusal_s", |figures| figures.refusal_s, Missing::Nothing),
 ];
 
