@@ -75,7 +75,7 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 /// A segment size, or the gateway's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Po2Choice {
-    /// What every connected node can prove.
+    /// The one at which the connected nodes are predicted to be done first.
     Auto,
     /// This.
     Size(Po2),

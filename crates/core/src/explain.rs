@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::ready::Class;
 use crate::job::{Doubt, Entry, Job, LeaseRecord, LeaseStatus, UnitState};
 use crate::view::JobView;
-use crate::{Priority, ProofSystem, Requester, Time};
+use crate::{Priority, ProofSystem, Requester, Sizing, Time};
 
 mod words;
 
@@ -37,6 +37,9 @@ pub struct Explanation {
     pub priority: Priority,
     /// Segment size.
     pub po2: Po2,
+    /// Why that size, if the gateway chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizing: Option<Sizing>,
     /// How far it is, in a sentence.
     pub now: String,
     /// What happens next, in a sentence.
@@ -180,6 +183,7 @@ impl Explanation {
             elapsed_ms: view.elapsed_ms,
             priority: view.priority,
             po2: view.po2,
+            sizing: view.sizing.clone(),
             now,
             next,
             waits: Vec::new(),
@@ -198,7 +202,9 @@ impl<P: ProofSystem> Requester<P> {
             said.waits = self.waits(now, job);
             said.leases = job.running_leases(now);
             said.leases_total = said.leases.len() as u64;
-            said.next = words::next(job.spec.outcome, job.execution.is_none(), &said.waits, &said.leases);
+            if !job.spec.is_auto {
+                said.next = words::next(job.spec.outcome, job.execution.is_none(), &said.waits, &said.leases);
+            }
             said.leases.truncate(LEASES_LISTED);
         }
         Some(said)

@@ -170,10 +170,17 @@ impl<P: ProofSystem> Requester<P> {
     pub fn handle(&mut self, now: Time, input: Input<P>) {
         match input {
             Input::Submit { job, spec, restored } => {
+                let sizes = if spec.is_auto { self.sizes_offered() } else { Vec::new() };
                 if let Entry::Vacant(vacant) = self.jobs.entry(job) {
                     vacant.insert(Job::new(now, job, spec, restored));
-                    with_job!(self, now, job, |j, cx| j.start(cx));
+                    with_job!(self, now, job, |j, cx| j.start(sizes, cx));
                 }
+            }
+            Input::Surveyed { job, survey } => {
+                let outcome = self.jobs.get(&job).map(|job| job.spec.outcome);
+                let sizing =
+                    survey.zip(outcome).and_then(|(survey, outcome)| self.size_for(now, job, outcome, &survey));
+                with_job!(self, now, job, |j, cx| j.sized(sizing, cx));
             }
             Input::Segmented { job, segment } => {
                 with_job!(self, now, job, |j, _cx| j.segmented(segment));

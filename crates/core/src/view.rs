@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::step3_dispatch::is_able;
 use crate::job::{Job, Phase, UnitState};
-use crate::{Outcome, Priority, ProofSystem, Requester, Time};
+use crate::{Outcome, Priority, ProofSystem, Requester, Sizing, Time};
 
 /// A job as a person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +19,14 @@ pub struct JobView {
     pub phase: String,
     /// Why there will be no receipt.
     pub error: Option<String>,
-    /// Segment size.
+    /// Segment size; a guess while [`Self::is_surveyed`].
     pub po2: Po2,
+    /// Whether the guest is being looked at, to choose the segment size.
+    #[serde(default)]
+    pub is_surveyed: bool,
+    /// Why that size, if the gateway chose it. The state machine leaves it to its owner to remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizing: Option<Sizing>,
     /// The receipt that is wanted.
     pub outcome: Outcome,
     /// Its share of the fleet beside other jobs. A job that ended before there were priorities had the usual one.
@@ -191,6 +197,8 @@ impl<P: ProofSystem> Requester<P> {
             phase: phase.to_owned(),
             error,
             po2: job.spec.po2,
+            is_surveyed: job.is_open() && job.spec.is_auto,
+            sizing: None,
             outcome: job.spec.outcome,
             priority: job.spec.priority,
             elapsed_ms: end.since(job.submitted),

@@ -52,6 +52,13 @@ impl Book {
         self.jobs.push(Job { run, proofs: 0, last_proof: 0, joins: Vec::new() });
     }
 
+    /// Notes how many segments a job has after all.
+    pub(crate) fn sized(&mut self, job: u32, segments: u32) {
+        if let Some(job) = self.jobs.get_mut(job as usize) {
+            job.run.segments = segments;
+        }
+    }
+
     /// Notes a lease that a gateway granted.
     pub(crate) fn granted(
         &mut self,

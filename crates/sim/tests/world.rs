@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use manyhands_core::Outcome;
+use manyhands_proto::Po2;
 use manyhands_proto::unit::UnitKind;
 use manyhands_sim::record::{End, Run};
 use manyhands_sim::scenario::{Arrival, BUILT_IN, Churn, CorrelatedLoss, Load, Villains};
@@ -204,6 +205,30 @@ fn a_thousand_nodes_prove_the_papers_program() {
 fn a_cafe_of_twelve_proves() {
     let run = run(&Scenario::built_in("cafe").unwrap(), 1).unwrap();
     assert!(run.jobs[0].finished_ms.is_some());
+}
+
+/// The sum of makespans over some seeds, with the guests cut as `cut` says.
+fn makespans_ms(scenario: &Scenario, cut: impl Fn(&Load) -> Load) -> u64 {
+    let mut scenario = scenario.clone();
+    scenario.jobs.iter_mut().for_each(|load| *load = cut(load));
+    let of = |seed| {
+        finished(&scenario, seed).jobs.iter().map(|job| job.finished_ms.unwrap() - job.submitted_ms).sum::<u64>()
+    };
+    (1..=2).map(of).sum()
+}
+
+/// The choice is held against the truth: the same guest in the same world at every size.
+#[test]
+fn the_size_that_is_chosen_is_about_as_good_as_the_best() {
+    for (nodes, outcome) in [(12, Outcome::Succinct), (12, Outcome::Composite), (40, Outcome::Succinct)] {
+        let mut scenario = Scenario::built_in("cafe").unwrap();
+        (scenario.fleet.nodes, scenario.churn, scenario.jobs[0].outcome) = (nodes, None, outcome);
+        let at = |number: u8| makespans_ms(&scenario, |load| load.at(Po2::try_from(number).unwrap()));
+        let fixed = [14, 16, 17, 18].map(|number| (at(number), number));
+        let (best_ms, best) = *fixed.iter().min().unwrap();
+        let chosen_ms = makespans_ms(&scenario, |load| Load { auto: true, ..load.clone() });
+        assert!(chosen_ms * 100 <= best_ms * 115, "{chosen_ms} ms, but {best_ms} ms at 2^{best}; all: {fixed:?}");
+    }
 }
 
 fn any_villains() -> impl Strategy<Value = Villains> {

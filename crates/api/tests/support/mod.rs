@@ -66,6 +66,8 @@ impl Gateway for Fake {
             phase: "open".to_owned(),
             error: None,
             po2: Po2::MIN,
+            is_surveyed: false,
+            sizing: None,
             outcome: Outcome::Composite,
             priority: Priority::Normal,
             elapsed_ms: 5,

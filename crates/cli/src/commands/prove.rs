@@ -27,7 +27,8 @@ pub struct ProveArgs {
     /// Reads the guest's input from standard input.
     #[arg(long, conflicts_with = "input")]
     stdin: bool,
-    /// Segment size, 14 to 24: 2^N cycles. `auto` takes what every connected node can prove.
+    /// Segment size, 14 to 24: 2^N cycles. `auto` runs the guest at several sizes and takes the one at which the connected nodes are
+    /// predicted to be done first; `explain` says why.
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     po2: Po2Choice,
     /// One receipt of constant size: lifts and joins all proofs, which costs more than proving small segments.
@@ -69,7 +70,8 @@ async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, F
     let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max, priority: args.priority };
     let submitted = job::submit(&client, &program, input, terms).await?;
     job.set(Some(submitted.job));
-    screen::err(&format!("job {} at po2 {}, image id {}", submitted.job, submitted.po2, program.image_id));
+    let size = args.po2.size().map_or_else(String::new, |po2| format!(" at po2 {po2}"));
+    screen::err(&format!("job {}{size}, image id {}", submitted.job, program.image_id));
     let status = job::follow(&client, submitted.job, Progress::new(&program.name)).await?;
     let summary = job::deliver(&client, &status, program.image_id, draft).await?;
     if args.json {

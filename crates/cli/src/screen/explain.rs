@@ -22,6 +22,7 @@ pub fn lines(said: &Explanation, paint: Paint) -> Vec<String> {
         format!("  now: {}", sentence(&said.now)),
         format!("  next: {}", sentence(&said.next)),
     ];
+    lines.extend(said.sizing.iter().map(|sizing| format!("  segment size: {}", sentence(&sizing.why))));
     section(&mut lines, paint, "waiting", said.waits.iter().flat_map(wait).collect());
     section(&mut lines, paint, "under way", leases(&said.leases, said.leases_total));
     lines

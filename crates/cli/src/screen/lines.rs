@@ -15,6 +15,8 @@ const UNITS_TOLD_SINGLY: u32 = 40;
 /// What was told already.
 #[derive(Debug, Default)]
 pub struct PlainLines {
+    surveyed: bool,
+    sized: bool,
     executing: bool,
     executed: bool,
     told: BTreeSet<Unit>,
@@ -37,7 +39,15 @@ impl PlainLines {
     pub fn news(&mut self, status: &JobStatus) -> Vec<String> {
         let view = &status.view;
         let mut lines = Vec::new();
-        if !self.executing && view.segments.is_none() {
+        if !self.surveyed && view.is_surveyed {
+            self.surveyed = true;
+            lines.push("looking at the guest, to choose the segment size".to_owned());
+        }
+        if let (false, Some(sizing)) = (self.sized, &view.sizing) {
+            self.sized = true;
+            lines.push(format!("segment size: {}", printable(&sizing.why)));
+        }
+        if !self.executing && view.segments.is_none() && !view.is_surveyed {
             self.executing = true;
             lines.push("executing the guest".to_owned());
         }
@@ -111,6 +121,19 @@ mod tests {
     use manyhands_core::job::UnitState::{Leased, Stored, Verified};
     use manyhands_proto::NodeId;
     use manyhands_proto::message::Blame;
+
+    #[test]
+    fn the_segment_size_is_told_with_its_reason() {
+        let mut lines = PlainLines::default();
+        let mut early = status("open", &[]);
+        (early.view.segments, early.view.is_surveyed) = (None, true);
+        assert_eq!(lines.news(&early), ["looking at the guest, to choose the segment size"]);
+        let (po2, why) = (early.view.po2, "at po2 16 it is soonest".to_owned());
+        early.view.sizing = Some(manyhands_core::Sizing { po2, user_cycles: 1, is_whole: true, options: vec![], why });
+        early.view.is_surveyed = false;
+        assert_eq!(lines.news(&early), ["segment size: at po2 16 it is soonest", "executing the guest"]);
+        assert!(lines.news(&early).is_empty());
+    }
 
     #[test]
     fn each_change_is_told_once() {

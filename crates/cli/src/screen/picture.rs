@@ -20,7 +20,8 @@ pub fn picture(title: &str, status: &JobStatus, width: usize, paint: Paint) -> V
     let inner = width.saturating_sub(3).max(10);
     let job = view.job.short();
     let outcome = super::lines::outcome_word(view.outcome);
-    let mut head = format!("{title} · job {job} · po2 {} · {outcome}", view.po2);
+    let size = if view.is_surveyed { "choosing the segment size".to_owned() } else { format!("po2 {}", view.po2) };
+    let mut head = format!("{title} · job {job} · {size} · {outcome}");
     if !view.priority.is_normal() {
         head.push_str(&format!(" · {} priority", view.priority.word()));
     }
@@ -122,6 +123,8 @@ pub(super) mod tests {
             phase: phase.to_owned(),
             error: None,
             po2: Po2::try_from(16).unwrap(),
+            is_surveyed: false,
+            sizing: None,
             outcome: Outcome::Composite,
             priority: manyhands_core::Priority::Normal,
             elapsed_ms: 42_000,

@@ -141,6 +141,8 @@ pub fn status(phase: &str, grid: &[UnitState]) -> JobStatus {
         phase: phase.into(),
         error: None,
         po2: Po2::try_from(17).unwrap(),
+        is_surveyed: false,
+        sizing: None,
         outcome: Outcome::Composite,
         priority: Priority::Normal,
         elapsed_ms: 2_000,

@@ -2,12 +2,17 @@
 
 use super::{Pace, Reason, Running, Wait};
 use crate::Outcome;
+use crate::text::span;
 use crate::view::JobView;
 
 /// How far a job is, and what happens next.
 pub(super) fn of_phase(view: &JobView) -> (String, String) {
     let (done, total) = (view.units_done, view.units_total);
     match view.phase.as_str() {
+        "open" if view.is_surveyed => (
+            "the guest is run at several segment sizes, to see which suits it and the fleet".to_owned(),
+            "the guest is cut into segments of the size that promises the receipt soonest".to_owned(),
+        ),
         "open" => {
             let more = if view.segments.is_none() { "; the guest still runs, so more may come" } else { "" };
             let now = format!("{done} of {} verified{more}", number(u64::from(total), "unit"));
@@ -127,14 +132,5 @@ fn number(count: u64, word: &str) -> String {
         (1, _) => format!("1 {word}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
         (_, None) => format!("{count} {word}s"),
-    }
-}
-
-/// A time as a person reads it: `850 ms`, `28 s`, `12 min 30 s`.
-fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..120_000 => format!("{} s", ms / 1_000),
-        _ => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
     }
 }

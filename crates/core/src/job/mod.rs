@@ -28,6 +28,8 @@ pub use step6_deliver::Parts;
 pub struct JobSpec {
     /// Segment size.
     pub po2: Po2,
+    /// Whether the gateway chooses the size once it has looked at the guest; until then [`Self::po2`] is a guess.
+    pub is_auto: bool,
     /// The receipt that is wanted.
     pub outcome: Outcome,
     /// Its share of the fleet beside other jobs.

@@ -3,8 +3,8 @@
 use manyhands_proto::{Po2, Unit};
 
 use super::{Entry, Job, Work};
-use crate::ProofSystem;
-use crate::requester::{Command, Context};
+use crate::requester::{Command, Context, Event};
+use crate::{ProofSystem, Sizing};
 
 /// A segment as the executor announces it, while the guest still runs.
 #[derive(Debug, Clone)]
@@ -29,7 +29,23 @@ pub struct ExecutionInfo {
 }
 
 impl<P: ProofSystem> Job<P> {
-    pub(crate) fn start(&self, cx: &mut Context<'_, P>) {
+    /// Runs the guest, at several of `sizes` first if its size is to be chosen and there is a choice.
+    pub(crate) fn start(&mut self, sizes: Vec<Po2>, cx: &mut Context<'_, P>) {
+        self.spec.is_auto &= sizes.len() > 1;
+        cx.out.command(match self.spec.is_auto {
+            true => Command::Survey { job: self.id, sizes },
+            false => Command::Execute { job: self.id },
+        });
+    }
+
+    /// The guest was looked at. Without a choice, because it failed or no node is there any more, it runs at the size that was a guess: what is
+    /// wrong with it shows then.
+    pub(crate) fn sized(&mut self, sizing: Option<Sizing>, cx: &mut Context<'_, P>) {
+        if !self.is_open() || !std::mem::take(&mut self.spec.is_auto) {
+            return;
+        }
+        self.spec.po2 = sizing.as_ref().map_or(self.spec.po2, |sizing| sizing.po2);
+        cx.out.event(Event::Sized { job: self.id, po2: self.spec.po2, sizing });
         cx.out.command(Command::Execute { job: self.id });
     }
 

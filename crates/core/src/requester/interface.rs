@@ -5,7 +5,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2};
 
 use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, Restored, SegmentInfo};
 use crate::peers::Origin;
-use crate::{Checked, ProofSystem, Refusal};
+use crate::{Checked, ProofSystem, Refusal, Sizing, Survey};
 
 /// A question of a peer that waits for its answer. Given out by the caller, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,13 @@ pub enum Input<P: ProofSystem> {
         spec: JobSpec,
         /// Results kept from before a restart.
         restored: Restored,
+    },
+    /// The guest was run at several sizes; nothing if it failed.
+    Surveyed {
+        /// The job.
+        job: JobId,
+        /// What that showed.
+        survey: Option<Survey>,
     },
     /// Step I: a segment was cut.
     Segmented {
@@ -150,6 +157,13 @@ pub enum Input<P: ProofSystem> {
 /// What a gateway must do.
 #[derive(Debug, Clone)]
 pub enum Command<P: ProofSystem> {
+    /// Before step I: run the job's guest at these sizes without keeping its segments, and say how it was cut.
+    Survey {
+        /// The job.
+        job: JobId,
+        /// Sizes that a node offers, smallest first.
+        sizes: Vec<Po2>,
+    },
     /// Step I: run the job's guest and feed back its segments.
     Execute {
         /// The job.
@@ -208,6 +222,15 @@ pub enum Command<P: ProofSystem> {
 /// What a person or a journal may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A job's segment size is settled.
+    Sized {
+        /// The job.
+        job: JobId,
+        /// The size.
+        po2: Po2,
+        /// Why; nothing if there was no choice after all.
+        sizing: Option<Sizing>,
+    },
     /// A unit was leased.
     Leased {
         /// The lease.

@@ -92,7 +92,9 @@ impl World {
 
     fn obey_gateway(&mut self, which: usize, command: requester::Command<Fake>) {
         match command {
-            requester::Command::Execute { .. } | requester::Command::Announce { .. } => {}
+            requester::Command::Survey { .. }
+            | requester::Command::Execute { .. }
+            | requester::Command::Announce { .. } => {}
             requester::Command::Answer { ask, response } => self.reply(ask, Some(response)),
             requester::Command::Drop { ask } => self.reply(ask, None),
             requester::Command::Cancel { node, lease } => {

@@ -68,7 +68,7 @@ impl Gateway {
         Some(match step {
             Step::Submit { job, succinct } => {
                 let outcome = if succinct { Outcome::Succinct } else { Outcome::Composite };
-                let spec = JobSpec { po2: po2(16), outcome, priority: Priority::Normal };
+                let spec = JobSpec { po2: po2(16), is_auto: false, outcome, priority: Priority::Normal };
                 Input::Submit { job: self.submit(job), spec, restored: Restored::new() }
             }
             Step::Cut { job } => {

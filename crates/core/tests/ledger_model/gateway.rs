@@ -115,6 +115,7 @@ impl Gateway {
         }
         while let Some(event) = self.core.poll_event() {
             said.extend(match event {
+                Event::Sized { job, .. } => panic!("the size of {job} was given"),
                 Event::Leased { lease, node, predicted_ms, is_copy } => {
                     self.count.leased(is_copy);
                     let (ask, given): (AskId, Lease) = leases.remove(&lease).expect("a lease is an answer");
@@ -171,6 +172,7 @@ impl Gateway {
                 _ => Said::Refusal(ask),
             },
             Command::Drop { ask } => Said::Drop(ask),
+            Command::Survey { job, .. } => panic!("the size of {job} was given"),
             Command::Execute { job } => Said::Execute(job),
             Command::Assemble { job, .. } => Said::Assemble(job),
             Command::Cancel { node, lease } => Said::Cancel(node, lease),

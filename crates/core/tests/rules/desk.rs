@@ -54,7 +54,7 @@ impl Desk {
     }
 
     pub fn resume(&mut self, outcome: Outcome, restored: Restored) {
-        let spec = JobSpec { po2: po2(16), outcome, priority: Priority::Normal };
+        let spec = JobSpec { po2: po2(16), is_auto: false, outcome, priority: Priority::Normal };
         self.send(Input::Submit { job: JOB, spec, restored });
         assert!(self.executes(), "the guest is executed");
     }
@@ -171,7 +171,7 @@ impl Desk {
         assert_eq!(self.answer(ask), Response::Ok);
     }
 
-    fn take(&mut self, wanted: impl Fn(&Command<Fake>) -> bool) -> Option<Command<Fake>> {
+    pub fn take(&mut self, wanted: impl Fn(&Command<Fake>) -> bool) -> Option<Command<Fake>> {
         let position = self.commands.iter().position(wanted)?;
         self.commands.remove(position)
     }

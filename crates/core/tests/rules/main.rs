@@ -13,6 +13,7 @@ mod pair;
 mod prover;
 mod restart;
 mod scale;
+mod sizing;
 mod verify;
 mod view;
 mod world;

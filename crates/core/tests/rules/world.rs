@@ -271,7 +271,7 @@ impl World {
     }
 
     fn submit(&mut self, restored: Restored) {
-        let spec = JobSpec { po2: po2(16), outcome: self.schedule.outcome, priority: Priority::Normal };
+        let spec = JobSpec { po2: po2(16), is_auto: false, outcome: self.schedule.outcome, priority: Priority::Normal };
         self.gateway.handle(self.now, requester::Input::Submit { job: JOB, spec, restored });
         self.drain_gateway();
     }
@@ -296,12 +296,17 @@ impl World {
             }
             Event::JobDone { .. } => self.is_done = true,
             Event::JobFailed { reason, .. } => self.failure = Some(reason),
-            Event::Leased { .. } | Event::GivenBack { .. } | Event::LetGo { .. } | Event::Refused { .. } => {}
+            Event::Sized { .. }
+            | Event::Leased { .. }
+            | Event::GivenBack { .. }
+            | Event::LetGo { .. }
+            | Event::Refused { .. } => {}
         }
     }
 
     fn obey_gateway(&mut self, command: requester::Command<Fake>) {
         match command {
+            requester::Command::Survey { .. } => panic!("the size was given"),
             requester::Command::Execute { .. } => self.execute(),
             requester::Command::Announce { .. } => {
                 for to in 0..self.machines.len() {

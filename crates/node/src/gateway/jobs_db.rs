@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::JobStatus;
-use manyhands_core::{JobSpec, Outcome, Receipted, Restored};
+use manyhands_core::{JobSpec, Outcome, Receipted, Restored, Sizing};
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
 use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 
 /// The database's format. Older ones are brought up to it; a newer one is refused.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// A job as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) struct JobRow {
     pub(crate) input: Option<BlobRef>,
     pub(crate) spec: JobSpec,
     pub(crate) cycles_max: u64,
+    /// Why its segment size was chosen, if it was.
+    pub(crate) sizing: Option<Sizing>,
 }
 
 /// A segment that was cut and stored.
@@ -52,8 +54,8 @@ impl JobsDb {
     pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
         self.0.execute(
             "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms,
-                               priority)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                               priority, is_auto)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 row.job.0,
                 row.image_id.0,
@@ -66,7 +68,19 @@ impl JobsDb {
                 i64::try_from(row.cycles_max).unwrap_or(i64::MAX),
                 unix_ms(),
                 row.spec.priority.word(),
+                row.spec.is_auto,
             ],
+        )?;
+        Ok(())
+    }
+
+    /// Writes a job's segment size, which from here on stays.
+    pub(crate) fn size(&self, job: JobId, po2: Po2, sizing: Option<&Sizing>) -> Result<()> {
+        let sizing = sizing.map(serde_json::to_string).transpose();
+        let sizing = sizing.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        self.0.execute(
+            "UPDATE jobs SET po2 = ?2, is_auto = 0, sizing = ?3 WHERE job = ?1",
+            params![job.0, po2.get(), sizing],
         )?;
         Ok(())
     }
@@ -207,8 +221,11 @@ fn migrate(db: &mut Connection) -> Result<()> {
 }
 
 /// What makes each format of the one before it. A step that was released is never changed.
-const STEPS: [&str; FORMAT as usize] =
-    [FORMAT_1, "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'"];
+const STEPS: [&str; FORMAT as usize] = [
+    FORMAT_1,
+    "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
+    "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
+];
 
 /// The first format. Its tables may be there under format 0: it was once written after them.
 const FORMAT_1: &str = "
@@ -237,8 +254,10 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         image_id: Digest(row.get("image_id")?),
         program,
         input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
-        spec: JobSpec { po2, outcome, priority },
+        spec: JobSpec { po2, is_auto: row.get("is_auto")?, outcome, priority },
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
+        // Only a reason: one that cannot be read is no reason to lose the job.
+        sizing: row.get::<_, Option<String>>("sizing")?.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }
 
@@ -279,13 +298,21 @@ mod tests {
     use manyhands_core::Priority;
 
     fn spec(priority: Priority) -> JobSpec {
-        JobSpec { po2: Po2::MIN, outcome: Outcome::Composite, priority }
+        JobSpec { po2: Po2::MIN, is_auto: false, outcome: Outcome::Composite, priority }
     }
 
     fn row(job: u8, priority: Priority) -> JobRow {
         let program = BlobRef { reference: Reference([2; 32]), size_bytes: 9 };
         let job = JobId([job; 16]);
-        JobRow { job, image_id: Digest([1; 32]), program, input: None, spec: spec(priority), cycles_max: 77 }
+        JobRow {
+            job,
+            image_id: Digest([1; 32]),
+            program,
+            input: None,
+            spec: spec(priority),
+            cycles_max: 77,
+            sizing: None,
+        }
     }
 
     fn format(path: &Path) -> i64 {
@@ -323,6 +350,29 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_size_is_chosen_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        let auto = |job| {
+            let row = row(job, Priority::Normal);
+            JobRow { spec: JobSpec { is_auto: true, ..row.spec }, ..row }
+        };
+        let po2 = |number| Po2::try_from(number).unwrap();
+        let why = "because".to_owned();
+        let sizing = Sizing { po2: po2(17), user_cycles: 5, is_whole: true, options: Vec::new(), why };
+        let db = JobsDb::open(&path).unwrap();
+        (1..=3).for_each(|job| db.submit(&auto(job)).unwrap());
+        db.size(JobId([2; 16]), po2(17), Some(&sizing)).unwrap();
+        db.size(JobId([3; 16]), po2(16), None).unwrap();
+        drop(db);
+        let mut read = JobsDb::open(&path).unwrap().open_jobs().unwrap();
+        read.sort_by_key(|row| row.job);
+        assert_eq!(read[0], auto(1), "it is chosen after the restart");
+        let known: Vec<_> = read[1..].iter().map(|row| (row.spec.po2.get(), row.spec.is_auto, &row.sizing)).collect();
+        assert_eq!(known, [(17, false, &Some(sizing)), (16, false, &None)]);
+    }
+
+    #[test]
     fn an_old_database_keeps_its_jobs_and_takes_new_ones() {
         // The first version wrote the format after the tables, so one that was killed in between left 0.
         for left in [1, 0] {
@@ -350,7 +400,7 @@ mod tests {
         old(&path, FORMAT + 1);
         let source = JobsDb::open(&path).unwrap_err();
         let error = crate::StartError::Database { path: "jobs.db".into(), source };
-        let said = "cannot open the job database jobs.db: it has format 3, this program reads formats up to 2. \
+        let said = "cannot open the job database jobs.db: it has format 4, this program reads formats up to 3. \
                     Run the newer version that wrote it, or use another --data-dir";
         assert_eq!(error.to_string(), said);
         assert_eq!(format(&path), FORMAT + 1);

@@ -26,6 +26,7 @@ mod door;
 mod jobs_db;
 mod questions;
 mod shell;
+mod survey;
 mod sweep;
 mod tasks;
 mod turns;

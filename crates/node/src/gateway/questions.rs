@@ -79,8 +79,9 @@ impl Shell {
             image_id: wanted.image_id,
             program: wanted.program,
             input: wanted.input,
-            spec: JobSpec { po2, outcome: wanted.outcome, priority: wanted.priority },
+            spec: JobSpec { po2, is_auto: wanted.po2.is_none(), outcome: wanted.outcome, priority: wanted.priority },
             cycles_max: wanted.cycles_max,
+            sizing: None,
         };
         self.db.submit(&row).map_err(|error| Self::database(&error))?;
         tracing::info!(%job, %po2, image_id = %wanted.image_id, "taken");
@@ -98,7 +99,10 @@ impl Shell {
     /// Why a job is as far as it is. Of one that has ended the database has the view only.
     fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
         match self.core.explain(self.clock.now(), &job) {
-            Some(explanation) => Ok(explanation),
+            Some(explanation) => {
+                let sizing = self.open.get(&job).and_then(|open| open.row.sizing.clone());
+                Ok(Explanation { sizing, ..explanation })
+            }
             None => Ok(Explanation::of_view(&self.job(job)?.view)),
         }
     }

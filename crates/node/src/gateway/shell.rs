@@ -8,6 +8,7 @@ use std::time::Duration;
 use manyhands_api::types::{Incident, JobStatus, Problem};
 use manyhands_blob::transfer::BlobServer;
 use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
+use manyhands_core::view::JobView;
 use manyhands_core::{ExecutionInfo, Origin, SegmentInfo};
 use manyhands_net::{Net, NetError, NetEvent, Reply};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
@@ -269,6 +270,12 @@ impl Shell {
     fn obey(&mut self, command: Command<Zkvm>) {
         let tasks = self.tasks.clone();
         match command {
+            Command::Survey { job, sizes } => {
+                if let Some(open) = self.open.get_mut(&job) {
+                    let task = tokio::spawn(tasks.survey(open.row.clone(), sizes));
+                    open.execution = Some(task.abort_handle());
+                }
+            }
             Command::Execute { job } if self.moot.remove(&job) => {}
             Command::Execute { job } => {
                 if let Some(open) = self.open.get_mut(&job) {
@@ -307,6 +314,14 @@ impl Shell {
     /// Writes down what must not be lost, and tells the owner what he would want to know.
     fn note(&mut self, event: Event) {
         match event {
+            Event::Sized { job, po2, sizing } => {
+                tracing::info!(%job, %po2, why = sizing.as_ref().map(|sizing| sizing.why.as_str()), "sized");
+                let written = self.db.size(job, po2, sizing.as_ref());
+                if let Some(open) = self.open.get_mut(&job) {
+                    (open.row.spec.po2, open.row.spec.is_auto, open.row.sizing) = (po2, false, sizing);
+                }
+                self.or_broken(job, written);
+            }
             Event::Leased { lease, node, predicted_ms, is_copy } => {
                 tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, is_copy, "leased");
             }
@@ -368,7 +383,7 @@ impl Shell {
     pub(crate) fn status_of(&self, job: JobId) -> Option<JobStatus> {
         let open = self.open.get(&job)?;
         Some(JobStatus {
-            view: self.core.view_job(self.clock.now(), &job)?,
+            view: JobView { sizing: open.row.sizing.clone(), ..self.core.view_job(self.clock.now(), &job)? },
             image_id: open.row.image_id,
             receipt: open.receipt,
             incidents: open.incidents.iter().cloned().collect(),

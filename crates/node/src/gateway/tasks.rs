@@ -84,7 +84,7 @@ pub(crate) fn claims_of(job: JobId) -> Owner {
 }
 
 impl Tasks {
-    async fn tell(&self, input: Input<Zkvm>) {
+    pub(super) async fn tell(&self, input: Input<Zkvm>) {
         // The loop ends before its tasks only at shutdown, when nobody needs their word.
         let _ = self.feedback.send(Feedback::Core(Box::new(input))).await;
     }
@@ -109,14 +109,19 @@ impl Tasks {
         }
     }
 
-    async fn run_guest(&self, row: &JobRow) -> Result<Execution, String> {
+    /// A job's program and input.
+    pub(super) async fn program(&self, row: &JobRow) -> Result<(Vec<u8>, Vec<u8>), String> {
         let (program, input) = (row.program, row.input);
         let read = self.on_store(move |store| {
             let program = store.read_blob(&program, PROGRAM_BYTES_MAX)?;
             let input = input.map(|input| store.read_blob(&input, INPUT_BYTES_MAX)).transpose()?;
             Ok((program, input.unwrap_or_default()))
         });
-        let (program, input) = read.await.map_err(|error| error.to_string())?;
+        read.await.map_err(|error| error.to_string())
+    }
+
+    async fn run_guest(&self, row: &JobRow) -> Result<Execution, String> {
+        let (program, input) = self.program(row).await?;
         let task = Task::Execute {
             program: ByteBuf::from(program),
             input: ByteBuf::from(input),

@@ -122,7 +122,7 @@ impl Scenario {
         count("gateways.count", u64::from(self.gateways.count), u64::from(GATEWAYS_MAX))?;
         count("gateways.checks_at_once", u64::from(self.gateways.checks_at_once), 4_096)?;
         count("jobs.count", u64::from(self.job_count()), u64::from(JOBS_MAX))?;
-        let segments = |load: &super::Load| u64::from(load.count).saturating_mul(u64::from(load.segments));
+        let segments = |load: &super::Load| u64::from(load.count).saturating_mul(load.segments_max());
         count("jobs.segments", self.jobs.iter().map(segments).fold(0, u64::saturating_add), UNITS_MAX)?;
         for load in &self.jobs {
             count("jobs.count", u64::from(load.count), u64::from(JOBS_MAX))?;

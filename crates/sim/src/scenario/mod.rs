@@ -96,6 +96,8 @@ pub struct Load {
     pub segments: u32,
     /// Their size.
     pub po2: Po2,
+    /// Whether the gateway chooses another size for the same guest, with the paper's inflation at each.
+    pub auto: bool,
     /// The receipt that is wanted.
     pub outcome: Outcome,
     /// The executor's time from one segment to the next.
@@ -133,10 +135,33 @@ impl Default for Load {
             every_ms: 0,
             segments: 168,
             po2: po2(19),
+            auto: false,
             outcome: Outcome::Succinct,
             cut_ms: 100,
             store_ms: 10,
         }
+    }
+}
+
+impl Load {
+    /// Cycles of the guest's own instructions.
+    pub fn user_cycles(&self) -> u64 {
+        let total = u64::from(self.segments).saturating_mul(self.po2.cycles());
+        crate::figures::user_cycles(total, self.po2)
+    }
+
+    /// The same guests, cut into segments of another size.
+    #[must_use]
+    pub fn at(&self, po2: Po2) -> Self {
+        let segments = u32::try_from(crate::figures::segments(self.user_cycles(), po2)).unwrap_or(u32::MAX);
+        Self { po2, segments, auto: false, ..self.clone() }
+    }
+
+    /// Segments of a job at the size that has most of them.
+    pub fn segments_max(&self) -> u64 {
+        let of = |number| crate::figures::segments(self.user_cycles(), po2(number));
+        let most = if self.auto { [14, 16].map(of).into_iter().max() } else { None };
+        most.unwrap_or_default().max(u64::from(self.segments))
     }
 }
 

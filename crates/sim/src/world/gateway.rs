@@ -1,8 +1,9 @@
 //! The gateways' side of the world: questions and jobs go in, and what the gateway decides is booked, judged and done.
 
-use manyhands_core::job::{ExecutionInfo, JobSpec, Restored, SegmentInfo};
+use manyhands_core::job::{ExecutionInfo, JobSpec, Priority, Restored, SegmentInfo};
 use manyhands_core::requester::{AskId, Command, Event, Input};
-use manyhands_core::{Parts, Time};
+use manyhands_core::sizing::Cut;
+use manyhands_core::{Parts, Survey, Time};
 use manyhands_proto::message::{Request, Response};
 use manyhands_proto::{BlobRef, JobId, Po2};
 
@@ -13,33 +14,57 @@ use crate::fleet::{node_id, number_of, origin};
 use crate::oracle::{Claim, FakeProofs, segment_reference};
 use crate::record::End;
 
-/// Cycles of a segment that the guest's own instructions have, in percent: the paper's inflation at 2^19 is 1.047.
-const USER_CYCLES_PERCENT: u64 = 95;
+/// How long a survey of one size takes: the first 2^24 cycles of a guest.
+const LOOK_MS: u64 = 1_000;
 
 impl World<'_> {
     pub(super) fn submit(&mut self, job: u32) -> Result<(), String> {
         let Some(entry) = self.jobs.get(job as usize) else { return Ok(()) };
         let (load, gateway) = (entry.load, entry.gateway);
         self.book.submitted(self.now_ms, gateway, load.segments);
-        let spec = JobSpec { po2: load.po2, outcome: load.outcome, priority: manyhands_core::job::Priority::default() };
+        let spec = JobSpec { po2: load.po2, is_auto: load.auto, outcome: load.outcome, priority: Priority::default() };
         self.tell_gateway(gateway, Input::Submit { job: job_id(job), spec, restored: Restored::new() })
+    }
+
+    /// A guest was run at these sizes: it is the paper's, with its inflation.
+    pub(super) fn surveyed(&mut self, job: u32, sizes: &[Po2]) -> Result<(), String> {
+        let Some(entry) = self.jobs.get(job as usize) else { return Ok(()) };
+        let (user_cycles, gateway) = (entry.load.user_cycles(), entry.gateway);
+        let cut = |po2: &Po2| {
+            let segments = crate::figures::segments(user_cycles, *po2);
+            let (total_cycles, blob_bytes) =
+                (segments.saturating_mul(po2.cycles()), segments.saturating_mul(segment_bytes(*po2)));
+            Cut { po2: *po2, user_cycles, segments, total_cycles, blob_bytes }
+        };
+        let survey = Survey { user_cycles, is_whole: true, cuts: sizes.iter().map(cut).collect() };
+        self.tell_gateway(gateway, Input::Surveyed { job: job_id(job), survey: Some(survey) })
+    }
+
+    /// A job's size is settled: its guest is cut into so many segments.
+    fn sized(&mut self, id: &JobId, po2: Po2) {
+        let number = job_number(id);
+        if let Some(entry) = self.jobs.get_mut(number as usize) {
+            let segments = crate::figures::segments(entry.load.user_cycles(), po2);
+            (entry.po2, entry.segments) = (po2, u32::try_from(segments).unwrap_or(u32::MAX));
+            self.book.sized(number, entry.segments);
+        }
     }
 
     /// A segment is cut and stored; the next one follows, or the guest's end.
     pub(super) fn cut(&mut self, job: u32, index: u32) -> Result<(), String> {
         let Some(entry) = self.jobs.get(job as usize) else { return Ok(()) };
         let (load, gateway, id) = (entry.load, entry.gateway, job_id(job));
-        let segment = SegmentInfo { index, po2: load.po2, claim: Claim::new(job, index) };
+        let (po2, segments) = (entry.po2, entry.segments);
+        let segment = SegmentInfo { index, po2, claim: Claim::new(job, index) };
         self.tell_gateway(gateway, Input::Segmented { job: id, segment })?;
-        let blob = BlobRef { reference: segment_reference(job, index), size_bytes: segment_bytes(load.po2) };
+        let blob = BlobRef { reference: segment_reference(job, index), size_bytes: segment_bytes(po2) };
         self.tell_gateway(gateway, Input::Stored { job: id, index, blob })?;
-        if index + 1 < load.segments {
+        if index + 1 < segments {
             self.later(load.cut_ms, Happening::Cut { job, index: index + 1 });
             return Ok(());
         }
-        let total_cycles = u64::from(load.segments).saturating_mul(load.po2.cycles());
-        let user_cycles = total_cycles / 100 * USER_CYCLES_PERCENT;
-        let info = ExecutionInfo { segments: load.segments, user_cycles, total_cycles };
+        let total_cycles = u64::from(segments).saturating_mul(po2.cycles());
+        let info = ExecutionInfo { segments, user_cycles: load.user_cycles(), total_cycles };
         self.tell_gateway(gateway, Input::Executed { job: id, result: Ok(info) })
     }
 
@@ -116,6 +141,10 @@ impl World<'_> {
     fn note(&mut self, gateway: u32, event: Event, cause: End) -> Result<(), String> {
         let now_ms = self.now_ms;
         match event {
+            Event::Sized { job, po2, .. } => {
+                self.log.line(now_ms, gateway, 19).number(u64::from(job_number(&job))).number(u64::from(po2.get()));
+                self.sized(&job, po2);
+            }
             Event::Leased { lease, node, predicted_ms, .. } => {
                 let (job, node) = (job_number(&lease.job), number_of(&node));
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);
@@ -168,6 +197,10 @@ impl World<'_> {
     fn obey_gateway(&mut self, gateway: u32, command: Command<FakeProofs>) -> Result<(), String> {
         let now_ms = self.now_ms;
         match command {
+            Command::Survey { job, sizes } => {
+                let looks = sizes.len() as u64;
+                self.later(looks.saturating_mul(LOOK_MS), Happening::Surveyed { job: job_number(&job), sizes });
+            }
             Command::Execute { job } => {
                 let job = job_number(&job);
                 let Some(load) = self.jobs.get(job as usize).map(|entry| entry.load) else { return Ok(()) };
@@ -193,7 +226,7 @@ impl World<'_> {
             Command::Assemble { job, parts } => {
                 let job = job_number(&job);
                 self.log.line(now_ms, gateway, 32).number(u64::from(job));
-                let segments = self.jobs.get(job as usize).map_or(0, |entry| entry.load.segments);
+                let segments = self.jobs.get(job as usize).map_or(0, |entry| entry.segments);
                 self.oracle.assembled(job, segments, &parts)?;
                 let checks = if matches!(parts, Parts::Composite(_)) { u64::from(segments) } else { 1 };
                 self.later(checks.saturating_mul(self.scenario.gateways.check_ms), Happening::Assembled { job });

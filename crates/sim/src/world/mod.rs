@@ -76,6 +76,8 @@ enum Happening {
     Gone { gateway: u32, node: u32 },
     /// A job is asked for.
     Submit { job: u32 },
+    /// A guest was run at these sizes.
+    Surveyed { job: u32, sizes: Vec<Po2> },
     /// A segment is cut and stored.
     Cut { job: u32, index: u32 },
     /// A lease's inputs begin to flow.
@@ -160,6 +162,9 @@ struct Gateway {
 #[derive(Debug)]
 struct Job<'a> {
     load: &'a Load,
+    /// What it is cut into: as the load says, until the gateway has chosen.
+    po2: Po2,
+    segments: u32,
     gateway: u32,
     at_ms: u64,
     is_over: bool,
@@ -261,6 +266,7 @@ impl<'a> World<'a> {
                 self.tell_gateway(gateway, requester::Input::Gone { node: node_id(node) })
             }
             Happening::Submit { job } => self.submit(job),
+            Happening::Surveyed { job, sizes } => self.surveyed(job, &sizes),
             Happening::Cut { job, index } => self.cut(job, index),
             Happening::FetchBegins { node, stamp } => self.fetch_begins(node, stamp),
             Happening::FetchEnds { node, stamp, is_had } => self.fetch_ends(node, stamp, is_had),
@@ -362,6 +368,8 @@ fn jobs(scenario: &Scenario, seed: u64) -> Vec<Job<'_>> {
         .zip(arrivals)
         .map(|(number, (at_ms, load))| Job {
             load,
+            po2: load.po2,
+            segments: load.segments,
             gateway: number % scenario.gateways.count,
             at_ms,
             is_over: false,

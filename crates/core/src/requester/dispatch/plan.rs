@@ -192,6 +192,20 @@ impl<P: ProofSystem> Requester<P> {
     /// Where units of each class can be done, and when: every node that is there and able. One that is late already is not counted.
     fn places(&self, now: Time, classes: &[Class]) -> Vec<Vec<capacity::Place>> {
         let mut places = vec![Vec::new(); classes.len()];
+        self.each_present(now, |_, place_for| {
+            for (class, places) in classes.iter().zip(&mut places) {
+                places.extend(place_for(*class));
+            }
+        });
+        places
+    }
+
+    /// Lets `see` look at every node that is there, and is not late already, by what place it is for a class; none if it is not able.
+    pub(crate) fn each_present(
+        &self,
+        now: Time,
+        mut see: impl FnMut(&Peer, &dyn Fn(Class) -> Option<capacity::Place>),
+    ) {
         let mut holding = self.holding.nodes().peekable();
         for (node, peer) in self.peers.iter() {
             while holding.next_if(|(holder, _)| *holder < node).is_some() {}
@@ -199,14 +213,11 @@ impl<P: ProofSystem> Requester<P> {
             let is_there = peer.connected && !peer.is_blocked(now) && now.since(peer.heard) < self.policy.present_ms;
             let offer = peer.capabilities.as_ref().filter(|offer| is_there && offer.zkvm == self.zkvm);
             let Some((offer, free_in_ms)) = offer.zip(self.free_in_ms(now, peer, leases)) else { continue };
-            for ((kind, po2), places) in classes.iter().zip(&mut places) {
-                if is_able(offer, *kind, *po2) {
-                    let takes_ms = peer.predict_ms(&self.policy, *kind, *po2);
-                    places.push(capacity::Place { free_in_ms, takes_ms });
-                }
-            }
+            see(peer, &|(kind, po2)| {
+                let takes_ms = is_able(offer, kind, po2).then(|| peer.predict_ms(&self.policy, kind, po2))?;
+                Some(capacity::Place { free_in_ms, takes_ms })
+            });
         }
-        places
     }
 
     /// Milliseconds until a node has a free slot, as predicted; nothing if one of its leases is late.
@@ -221,7 +232,7 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     /// What waits, in units of a class: proofs of all sizes by their cycles; lifts and joins, which take about the same, by number.
-    fn backlog(&self, (kind, po2): Class) -> u64 {
+    pub(crate) fn backlog(&self, (kind, po2): Class) -> u64 {
         let counts = self.jobs.values().filter(|job| job.is_open()).flat_map(|job| job.ready.counts());
         let work = counts.filter(|((other, _), _)| (*other == UnitKind::Prove) == (kind == UnitKind::Prove));
         let per_unit =
