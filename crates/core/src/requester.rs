@@ -149,6 +149,11 @@ impl<P: ProofSystem> Requester<P> {
         &self.peers
     }
 
+    /// Bids that wait for a unit.
+    pub fn bids_held(&self) -> usize {
+        self.bids.len()
+    }
+
     /// The constants that it goes by.
     pub fn policy(&self) -> &Policy {
         &self.policy

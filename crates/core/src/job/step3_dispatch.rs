@@ -96,6 +96,7 @@ impl<P: ProofSystem> Job<P> {
                 let wake = record.due(cx.policy).0;
                 cx.holding.begin(node, lease);
                 cx.timers.add(wake, Wake::Lease(node, lease));
+                cx.out.event(Event::Resumed { lease, node });
                 self.reindex(lease.unit, cx.policy);
             }
             LeaseStatus::Over | LeaseStatus::Checking { .. } => {}

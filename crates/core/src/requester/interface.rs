@@ -242,6 +242,13 @@ pub enum Event {
         /// Whether another lease of the unit was live.
         is_copy: bool,
     },
+    /// A lease that was thought lost goes on.
+    Resumed {
+        /// The lease.
+        lease: LeaseId,
+        /// The node.
+        node: NodeId,
+    },
     /// A node gave a lease back.
     GivenBack {
         /// The lease.

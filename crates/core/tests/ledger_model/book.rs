@@ -20,6 +20,7 @@ pub enum Said {
     Assemble(JobId),
     Cancel(NodeId, LeaseId),
     Collect(NodeId, LeaseId),
+    Resumed(NodeId, LeaseId),
     GivenBack(NodeId, LeaseId),
     Refused(NodeId, LeaseId),
     Verified(NodeId, LeaseId),

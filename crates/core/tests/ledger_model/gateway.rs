@@ -129,6 +129,7 @@ impl Gateway {
                     self.book.let_go(node, lease);
                     None
                 }
+                Event::Resumed { lease, node } => Some(Said::Resumed(node, lease)),
                 Event::GivenBack { lease, node, .. } => Some(Said::GivenBack(node, lease)),
                 Event::Refused { lease, node, .. } => Some(Said::Refused(node, lease)),
                 Event::Verified { result } => Some(Said::Verified(result.node, result.lease)),

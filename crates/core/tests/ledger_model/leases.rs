@@ -62,6 +62,9 @@ impl Book {
         let tells_late = lease.told.zip(late_at).is_some_and(|(told, late_at)| told > late_at);
         lease.is_slow |= lease.status == Status::Running && tells_late;
         self.revived += u64::from(is_revived);
+        if is_revived {
+            self.say(Said::Resumed(node, id));
+        }
         self.say(Said::Ok(ask));
     }
 

@@ -325,6 +325,9 @@ impl Shell {
             Event::Leased { lease, node, predicted_ms, is_copy } => {
                 tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, is_copy, "leased");
             }
+            Event::Resumed { lease, node } => {
+                tracing::info!(%lease, node = %node.short(), "goes on, though it was thought lost");
+            }
             Event::GivenBack { lease, node, reason } => {
                 tracing::info!(%lease, node = %node.short(), reason, "given back");
                 self.add_incident(lease, node, Blame::Network, reason);

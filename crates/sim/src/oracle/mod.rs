@@ -1,7 +1,6 @@
 //! The oracle: it sees everything, and says after each event whether a rule of the product is broken. Each look costs O(log n).
 //!
-//! It keeps its own books from what the gateways say, so it cannot inherit a mistake from theirs. One thing they do not say: that a lease
-//! thought lost goes on. The oracle then counts too little, never too much.
+//! It keeps its own books from what the gateways say, so it cannot inherit a mistake from theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +33,10 @@ pub(crate) struct Oracle {
     slots: u8,
     /// The most leases of one unit at once, if the rules promise a bound.
     copies_max: Option<u32>,
-    /// Running leases by gateway and node, as far as the gateways said.
+    /// Running leases by gateway and node.
     load: Vec<u8>,
+    /// Running leases by gateway, and copies among them.
+    books: Vec<(usize, usize)>,
     running: BTreeMap<LeaseId, u32>,
     granted: BTreeMap<(u32, Unit), Granted>,
     passed: BTreeSet<(LeaseId, u32, Reference)>,
@@ -65,6 +66,7 @@ impl Oracle {
             slots,
             copies_max,
             load: vec![0; gateways as usize * nodes as usize],
+            books: vec![(0, 0); gateways as usize],
             running: BTreeMap::new(),
             granted: BTreeMap::new(),
             passed: BTreeSet::new(),
@@ -78,14 +80,37 @@ impl Oracle {
         if lease.attempt <= unit.attempts {
             return Err(format!("{lease} is granted, and attempt {} of the unit was granted before", unit.attempts));
         }
-        (unit.attempts, unit.running) = (lease.attempt, unit.running + 1);
+        unit.attempts = lease.attempt;
+        let is_verified = self.jobs.get(job as usize).is_none_or(|job| job.has(lease.unit) || job.is_assembled);
+        if is_verified {
+            return Err(format!("{lease} is granted, and its result is verified already"));
+        }
+        self.begun(gateway, job, node, lease)
+    }
+
+    /// A lease that had ended goes on.
+    pub(crate) fn resumed(&mut self, gateway: u32, job: u32, node: u32, lease: LeaseId) -> Result<(), String> {
+        let is_known = self.granted.get(&(job, lease.unit)).is_some_and(|unit| lease.attempt <= unit.attempts);
+        if !is_known || self.running.contains_key(&lease) {
+            return Err(format!("{lease} goes on, and it had not ended"));
+        }
+        self.begun(gateway, job, node, lease).map(drop)
+    }
+
+    /// Running leases of a gateway, and copies among them.
+    pub(crate) fn load(&self, gateway: u32) -> (usize, usize) {
+        self.books.get(gateway as usize).copied().unwrap_or_default()
+    }
+
+    fn begun(&mut self, gateway: u32, job: u32, node: u32, lease: LeaseId) -> Result<bool, String> {
+        let unit = self.granted.entry((job, lease.unit)).or_default();
+        unit.running += 1;
         let is_copy = unit.running > 1;
         if self.copies_max.is_some_and(|max| unit.running > max) {
             return Err(format!("{lease} is the unit's {}th lease at once", unit.running));
         }
-        let is_verified = self.jobs.get(job as usize).is_none_or(|job| job.has(lease.unit) || job.is_assembled);
-        if is_verified {
-            return Err(format!("{lease} is granted, and its result is verified already"));
+        if let Some((live, copies)) = self.books.get_mut(gateway as usize) {
+            (*live, *copies) = (*live + 1, *copies + usize::from(is_copy));
         }
         self.running.insert(lease, node);
         let slots = self.slots;
@@ -105,6 +130,9 @@ impl Oracle {
         }
         if let Some(unit) = self.granted.get_mut(&(job, lease.unit)) {
             unit.running = unit.running.saturating_sub(1);
+            if let Some((live, copies)) = self.books.get_mut(gateway as usize) {
+                (*live, *copies) = (live.saturating_sub(1), copies.saturating_sub(usize::from(unit.running > 0)));
+            }
         }
         true
     }
@@ -213,6 +241,22 @@ mod tests {
         assert!(oracle.granted(0, 0, 0, lease(Unit::Prove(2), 1)).is_err(), "more leases than slots");
         assert!(oracle.ended(0, 0, lease(Unit::Prove(0), 1)));
         assert!(!oracle.ended(0, 0, lease(Unit::Prove(0), 1)));
+    }
+
+    #[test]
+    fn copies_are_counted_and_a_lease_that_goes_on_is_counted_again() {
+        let mut oracle = Oracle::new(2, 3, 1, 1, None);
+        let (first, second) = (lease(Unit::Prove(1), 1), lease(Unit::Prove(1), 2));
+        assert_eq!(oracle.granted(1, 0, 0, first), Ok(false));
+        assert!(oracle.resumed(1, 0, 0, first).is_err(), "it still runs");
+        assert!(oracle.ended(1, 0, first));
+        assert_eq!(oracle.load(1), (0, 0));
+        assert!(oracle.resumed(1, 0, 0, lease(Unit::Prove(7), 1)).is_err(), "it was never granted");
+        assert_eq!(oracle.resumed(1, 0, 0, first), Ok(()));
+        assert_eq!(oracle.granted(1, 0, 1, second), Ok(true));
+        assert_eq!((oracle.load(1), oracle.load(0)), ((2, 1), (0, 0)));
+        assert!(oracle.ended(1, 0, first));
+        assert_eq!(oracle.load(1), (1, 0));
     }
 
     #[test]

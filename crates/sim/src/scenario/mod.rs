@@ -180,12 +180,13 @@ pub fn policy_by_name(name: &str) -> Option<Policy> {
 }
 
 /// The scenarios that come with the program, by name, with their text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("cafe", include_str!("../../scenarios/cafe.toml")),
     ("paper-840", include_str!("../../scenarios/paper-840.toml")),
     ("paper-1775", include_str!("../../scenarios/paper-1775.toml")),
     ("paper-15000", include_str!("../../scenarios/paper-15000.toml")),
     ("bench-168", include_str!("../../scenarios/bench-168.toml")),
+    ("bench-168-loss", include_str!("../../scenarios/bench-168-loss.toml")),
     ("sequencers", include_str!("../../scenarios/sequencers.toml")),
     ("swarm-today", include_str!("../../scenarios/swarm-today.toml")),
 ];

@@ -124,8 +124,14 @@ impl World<'_> {
                 self.oracle.ended(gateway, job_number(&lease.job), *lease);
             }
         }
+        let (mut leased, mut is_copied) = (0, false);
         while let Some(event) = self.gateways.get_mut(gateway as usize).and_then(|machine| machine.core.poll_event()) {
+            leased += usize::from(matches!(event, Event::Leased { .. }));
+            is_copied |= matches!(event, Event::Leased { is_copy: true, .. });
             self.note(gateway, event, cause)?;
+        }
+        if is_copied {
+            self.check_copies(gateway, leased)?;
         }
         commands.drain(..).try_for_each(|command| self.obey_gateway(gateway, command))?;
         if let Some(machine) = self.gateways.get_mut(gateway as usize) {
@@ -134,6 +140,19 @@ impl World<'_> {
             if let Some((at_ms, stamp)) = next.and_then(|at_ms| Some((at_ms, machine.alarm.set(at_ms)?))) {
                 self.queue.push(at_ms, Happening::GatewayTurn { gateway, stamp });
             }
+        }
+        Ok(())
+    }
+
+    /// After copies were granted: whether the budget allowed them. A node that was leased something in this step may have been idle before it.
+    fn check_copies(&self, gateway: u32, leased: usize) -> Result<(), String> {
+        let Some(machine) = self.gateways.get(gateway as usize) else { return Ok(()) };
+        let (live, copies) = self.oracle.load(gateway);
+        let allowed = machine.core.copies_allowed(live, machine.core.bids_held() + leased);
+        if copies > allowed {
+            return Err(format!(
+                "gateway {gateway} has {copies} copies among {live} leases, and {allowed} are allowed"
+            ));
         }
         Ok(())
     }
@@ -150,6 +169,11 @@ impl World<'_> {
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);
                 let is_copy = self.oracle.granted(gateway, job, node, lease)?;
                 self.book.granted(now_ms, lease, job, node, is_copy, predicted_ms);
+            }
+            Event::Resumed { lease, node } => {
+                let node = number_of(&node);
+                self.log.line(now_ms, gateway, 28).lease(&lease).number(u64::from(node));
+                self.oracle.resumed(gateway, job_number(&lease.job), node, lease)?;
             }
             Event::GivenBack { lease, node, .. } => {
                 self.log.line(now_ms, gateway, 21).lease(&lease).number(u64::from(number_of(&node)));

@@ -57,8 +57,9 @@ struct WorldArgs {
     /// A built-in scenario's name, which `manyhands sim list` shows, or the path of a TOML file.
     #[arg(required = true)]
     scenario: Option<String>,
-    /// Policies to compare: names that `manyhands sim list` shows, or all [default: the scenario's own; all for bench-168].
-    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    /// Policies to compare, with commas between them: names that `manyhands sim list` shows, or all [default: the scenario's own; all for
+    /// bench-168].
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     policy: Vec<String>,
     #[command(flatten)]
     seeds: Seeds,
