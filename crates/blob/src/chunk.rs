@@ -76,12 +76,20 @@ impl Chunk {
         Self { reference: address(&span, payload), wire: [&span, payload].concat().into() }
     }
 
+    /// The chunk of `wire`, for a wire form that is bounded by how it was made.
+    pub(crate) fn of_wire(wire: &[u8]) -> Self {
+        let (span, payload) = wire.split_first_chunk().unwrap_or((&[0; SPAN_BYTES], &[]));
+        Self::assemble(u64::from_le_bytes(*span), payload)
+    }
+
     /// The chunk's address.
     pub fn reference(&self) -> Reference {
         self.reference
     }
 
-    /// Blob bytes below this chunk, as its span states.
+    /// Blob bytes below this chunk, as its span states: the number as it is. At a redundancy level above 0 its highest
+    /// byte has the level ([`Span::decode`](crate::redundancy::Span::decode)), and a parity's or an encrypted chunk's
+    /// says nothing.
     pub fn span_bytes(&self) -> u64 {
         u64::from_le_bytes(*self.wire.first_chunk().unwrap_or(&[0; SPAN_BYTES]))
     }

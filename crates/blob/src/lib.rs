@@ -2,15 +2,18 @@
 //!
 //! A *blob* is a segment, a receipt, a program or an input. It is cut into *chunks* of 4096 bytes; each has a
 //! keccak-256 address from a binary Merkle tree (BMT), and interior chunks hold up to 128 addresses each. The address
-//! of the topmost chunk is the blob's [`Reference`](manyhands_proto::Reference), equal to the one that a Bee node at
-//! redundancy level 0 computes.
+//! of the topmost chunk is the blob's [`Reference`](manyhands_proto::Reference), equal to the one that a Bee node
+//! computes, at each of its redundancy levels. Manyhands itself sends level 0, where size and reference say all.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`chunk`] | [`Chunk`]: payload, span and address that belong together; no other kind can be made |
-//! | [`shape`] | the tree's shape, which at level 0 follows from the size alone |
+//! | [`shape`] | the tree's shape, which follows from size and scheme (level, encryption) |
 //! | [`split`] | bytes in, chunks out, in constant memory |
-//! | [`walk`] | which chunk comes next, in pre-order, and whether the one at hand fits |
+//! | [`walk`] | which chunk comes next, in pre-order, and whether the one at hand fits: level 0, size known |
+//! | [`redundancy`] | Bee's levels: parities, and replicas of the root |
+//! | [`encryption`] | chunks that only the reference opens |
+//! | [`soc`] | single-owner chunks, which a signature puts at their address |
 //! | [`store`] | [`ChunkStore`]: chunks on disk, shared and counted, bounded, resumable downloads |
 //! | [`transfer`] | `/manyhands/blob/1`: [`fetch`](transfer::fetch) and [`BlobServer`](transfer::BlobServer) over any byte stream |
 //!
@@ -41,7 +44,11 @@
 
 mod bmt;
 pub mod chunk;
+pub mod encryption;
+pub mod redundancy;
+pub mod seal;
 pub mod shape;
+pub mod soc;
 pub mod split;
 pub mod store;
 pub mod transfer;

@@ -1,6 +1,6 @@
-//! The shape of a blob's tree. At redundancy level 0, without encryption, it follows from the size alone, so every
-//! span, every payload length and the number of chunks can be told before the first byte is seen. Pure arithmetic,
-//! total for every u64.
+//! The shape of a blob's tree. It follows from the size and the [`Scheme`], so every span, every payload length and the
+//! number of chunks can be told before the first byte is seen. The functions are for level 0 without encryption, which
+//! is what Manyhands sends; the scheme's methods are for all. Pure arithmetic, total for every u64.
 //!
 //! A subtree over `span` bytes is one leaf if the span fits a leaf; otherwise it has the lowest height that is
 //! enough, its children are full subtrees of one height less, and the last child is the subtree over what remains -
@@ -8,6 +8,7 @@
 //! being wrapped.
 
 use crate::chunk::{PAYLOAD_BYTES_MAX, SPAN_BYTES};
+use crate::redundancy::Level;
 
 /// Bytes of one address inside an interior chunk.
 pub const REFERENCE_BYTES: usize = 32;
@@ -23,11 +24,7 @@ pub const fn is_leaf(span_bytes: u64) -> bool {
 
 /// Blob bytes below each child but the last of an interior chunk over `span_bytes`.
 pub const fn child_capacity_bytes(span_bytes: u64) -> u64 {
-    let mut capacity = LEAF_BYTES;
-    while capacity.saturating_mul(BRANCHES as u64) < span_bytes {
-        capacity = capacity.saturating_mul(BRANCHES as u64);
-    }
-    capacity
+    capacity_bytes(span_bytes, BRANCHES)
 }
 
 /// Children of the topmost chunk of a subtree over `span_bytes`: 0 for a leaf, else 2 to [`BRANCHES`].
@@ -60,6 +57,61 @@ pub const fn stored_bytes(size_bytes: u64) -> u64 {
     let count = chunk_count(size_bytes);
     let overhead = count * (SPAN_BYTES + REFERENCE_BYTES) as u64 - REFERENCE_BYTES as u64;
     size_bytes.saturating_add(overhead)
+}
+
+/// How a blob's tree was made; with the size it decides the tree's whole shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scheme {
+    /// The redundancy level.
+    pub level: Level,
+    /// Whether each chunk is encrypted and each link holds a key.
+    pub encrypted: bool,
+}
+
+impl Scheme {
+    /// Most data chunks below one interior chunk: 20 to [`BRANCHES`].
+    pub fn branches(self) -> usize {
+        self.level.branches(self.encrypted)
+    }
+
+    /// Bytes of the link to a data chunk in its parent: the address, and the key if there is one.
+    pub const fn link_bytes(self) -> usize {
+        if self.encrypted { 2 * REFERENCE_BYTES } else { REFERENCE_BYTES }
+    }
+
+    /// Parity chunks beside `shards` siblings.
+    pub fn parities(self, shards: usize) -> usize {
+        self.level.parities(shards, self.encrypted)
+    }
+
+    /// As [`child_capacity_bytes`].
+    pub fn child_capacity_bytes(self, span_bytes: u64) -> u64 {
+        capacity_bytes(span_bytes, self.branches())
+    }
+
+    /// Data chunks below the topmost chunk of a subtree over `span_bytes`: 0 for a leaf, else 2 to
+    /// [`Scheme::branches`].
+    pub fn child_count(self, span_bytes: u64) -> usize {
+        if is_leaf(span_bytes) { 0 } else { span_bytes.div_ceil(self.child_capacity_bytes(span_bytes)) as usize }
+    }
+
+    /// Payload bytes of the topmost chunk of a subtree over `span_bytes`, parities' addresses included and the padding
+    /// of encryption not; at most [`PAYLOAD_BYTES_MAX`].
+    pub fn payload_bytes(self, span_bytes: u64) -> usize {
+        if is_leaf(span_bytes) {
+            return span_bytes as usize;
+        }
+        let children = self.child_count(span_bytes);
+        children * self.link_bytes() + self.parities(children) * REFERENCE_BYTES
+    }
+}
+
+const fn capacity_bytes(span_bytes: u64, branches: usize) -> u64 {
+    let mut capacity = LEAF_BYTES;
+    while capacity.saturating_mul(branches as u64) < span_bytes {
+        capacity = capacity.saturating_mul(branches as u64);
+    }
+    capacity
 }
 
 /// Chunks of a full subtree over `capacity_bytes`, which is a leaf times a power of [`BRANCHES`].
