@@ -11,6 +11,7 @@
 //! | [`shape`] | the tree's shape, which follows from size and scheme (level, encryption) |
 //! | [`split`] | bytes in, chunks out, in constant memory |
 //! | [`walk`] | which chunk comes next, in pre-order, and whether the one at hand fits: level 0, size known |
+//! | [`read`] | a blob from its reference alone, of any scheme, with chunks missing |
 //! | [`redundancy`] | Bee's levels: parities, and replicas of the root |
 //! | [`encryption`] | chunks that only the reference opens |
 //! | [`soc`] | single-owner chunks, which a signature puts at their address |
@@ -45,6 +46,7 @@
 mod bmt;
 pub mod chunk;
 pub mod encryption;
+pub mod read;
 pub mod redundancy;
 pub mod seal;
 pub mod shape;
@@ -55,6 +57,7 @@ pub mod transfer;
 pub mod walk;
 
 pub use chunk::{Chunk, ChunkError};
+pub use read::{ReadError, Reader, Step, SupplyError};
 pub use split::{Splitter, reference_of};
 pub use store::{ChunkStore, Owner, StoreError};
 pub use walk::{Expected, ShapeError, Walk};
