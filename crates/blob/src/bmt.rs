@@ -1,66 +1,63 @@
-//! Keccak-256 and the binary Merkle tree over one chunk's payload. Pure; knows nothing of spans, files or peers.
+//! The binary Merkle tree over one chunk's payload. Pure; knows nothing of spans, files or peers.
 
 use std::sync::LazyLock;
 
-use tiny_keccak::{Hasher as _, Keccak};
+use crate::keccak::{Hash, Words, hash_pairs, to_hash};
 
-/// A keccak-256 digest, with the padding that Ethereum and Swarm use.
-pub(crate) type Hash = [u8; 32];
-
-/// Levels of hashing between the 128 segments of 32 bytes and the root.
+/// Segments of 32 bytes below the root.
+const SEGMENTS: usize = 128;
+/// Levels of hashing between the segments and the root.
 const LEVELS: usize = 7;
-/// Two segments, which is what the lowest level hashes at a time.
-const PAIR_BYTES: usize = 64;
+const SEGMENT_BYTES: usize = 32;
 
 /// At index `i` the root of a subtree over 2^i segments of zeros: Swarm pads every payload with zeros to 4096 bytes,
 /// and with these a short payload costs hashes in proportion to its length.
-static ZERO_SUBTREES: LazyLock<[Hash; LEVELS + 1]> = LazyLock::new(|| {
-    let mut hash = [0; 32];
+static ZERO_SUBTREES: LazyLock<[Words; LEVELS]> = LazyLock::new(|| {
+    let mut subtree = [0; 4];
     std::array::from_fn(|level| {
         if level > 0 {
-            hash = keccak256(&[&hash, &hash]);
+            let mut above = [[0; 4]];
+            hash_pairs(&[[subtree; 2]], &mut above);
+            [subtree] = above;
         }
-        hash
+        subtree
     })
 });
 
-/// Keccak-256 over the concatenation of `parts`.
-pub(crate) fn keccak256(parts: &[&[u8]]) -> Hash {
-    let mut hasher = Keccak::v256();
-    parts.iter().for_each(|part| hasher.update(part));
-    let mut hash = [0; 32];
-    hasher.finalize(&mut hash);
-    hash
-}
-
 /// The BMT root over `payload`, which the caller has bounded to 4096 bytes, padded with zeros.
 pub(crate) fn root(payload: &[u8]) -> Hash {
-    let mut layer: Vec<Hash> = payload.chunks(PAIR_BYTES).map(hash_pair).collect();
-    for zero in ZERO_SUBTREES.iter().take(LEVELS).skip(1) {
-        layer = layer.chunks(2).map(|pair| hash_siblings(pair, zero)).collect();
+    let (mut layer, mut next) = (&mut segments(payload), &mut [[0; 4]; SEGMENTS]);
+    // An empty payload has one segment of zeros.
+    let mut count = payload.len().div_ceil(SEGMENT_BYTES).max(1);
+    for zero in ZERO_SUBTREES.iter() {
+        if let Some(right) = layer.get_mut(count).filter(|_| count % 2 == 1) {
+            *right = *zero;
+        }
+        count = count.div_ceil(2);
+        let pairs = layer.as_chunks().0;
+        hash_pairs(pairs.get(..count).unwrap_or(pairs), next);
+        std::mem::swap(&mut layer, &mut next);
     }
-    let [.., zero_root] = &*ZERO_SUBTREES;
-    layer.first().copied().unwrap_or(*zero_root)
+    let [root, ..] = *layer;
+    to_hash(root)
 }
 
-fn hash_pair(segments: &[u8]) -> Hash {
-    let mut padded = [0; PAIR_BYTES];
-    padded.iter_mut().zip(segments).for_each(|(to, from)| *to = *from);
-    keccak256(&[&padded])
-}
-
-fn hash_siblings(pair: &[Hash], zero: &Hash) -> Hash {
-    match pair {
-        [left, right] => keccak256(&[left, right]),
-        [left] => keccak256(&[left, zero]),
-        _ => *zero,
-    }
+fn segments(payload: &[u8]) -> [Words; SEGMENTS] {
+    let mut segments = [[0; 4]; SEGMENTS];
+    let words = segments.as_flattened_mut();
+    let (whole, rest) = payload.as_chunks();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let read = whole.iter().chain([&last]).map(|bytes| u64::from_le_bytes(*bytes));
+    words.iter_mut().zip(read).for_each(|(word, read)| *word = read);
+    segments
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::keccak::keccak256;
 
     /// The definition, without shortcuts: 128 padded segments, seven levels.
     fn plain_root(payload: &[u8]) -> Hash {
@@ -79,12 +76,5 @@ mod tests {
             let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
             assert_eq!(root(&payload), plain_root(&payload), "length {len}");
         }
-    }
-
-    #[test]
-    fn keccak_is_the_variant_of_ethereum() {
-        // keccak-256 of nothing, as in the Ethereum yellow paper (the hash of an account without code).
-        let empty = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470";
-        assert_eq!(manyhands_proto::Reference(keccak256(&[])).to_string(), empty);
     }
 }

@@ -4,6 +4,7 @@
 use manyhands_proto::Reference;
 
 use crate::bmt;
+use crate::keccak::keccak256;
 
 /// Largest payload of a chunk, in bytes (Swarm's format).
 pub const PAYLOAD_BYTES_MAX: usize = 4096;
@@ -111,7 +112,7 @@ impl Chunk {
 }
 
 fn address(span: &[u8; SPAN_BYTES], payload: &[u8]) -> Reference {
-    Reference(bmt::keccak256(&[span, &bmt::root(payload)]))
+    Reference(keccak256(&[span, &bmt::root(payload)]))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::str::FromStr;
 
 use manyhands_proto::Reference;
 
-use crate::bmt::keccak256;
 use crate::chunk::{Chunk, PAYLOAD_BYTES_MAX, SPAN_BYTES};
+use crate::keccak::keccak256;
 use crate::redundancy::Level;
 use crate::seal::{Link, Seal};
 use crate::shape::REFERENCE_BYTES;

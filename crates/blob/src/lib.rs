@@ -46,6 +46,7 @@
 mod bmt;
 pub mod chunk;
 pub mod encryption;
+mod keccak;
 pub mod read;
 pub mod redundancy;
 pub mod seal;

@@ -7,8 +7,8 @@ use std::fmt;
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use manyhands_proto::Reference;
 
-use crate::bmt::keccak256;
 use crate::chunk::{Chunk, SPAN_BYTES, WIRE_BYTES_MAX};
+use crate::keccak::keccak256;
 
 /// Bytes of an identifier.
 pub const ID_BYTES: usize = 32;
