@@ -20,7 +20,8 @@
 //!
 //! # Trust
 //! A stranger sends chunks. [`Chunk::verify`] recomputes the address, and [`Walk`] holds every chunk against the tree
-//! that the expected size prescribes; only then does the store keep it. On reading, the store verifies again, so a
+//! that the expected size prescribes; only then does the store keep it. Of what comes from elsewhere the size may not be
+//! known: a [`Reader`] takes it from the root, within the caller's bound, and holds the tree against that. On reading, the store verifies again, so a
 //! bad disk shows as an error and never as wrong bytes. Nothing here allocates by a number that a peer sent.
 //!
 //! # What this crate must never do

@@ -257,6 +257,28 @@ fn only_what_is_wanted_is_taken_and_only_if_it_is_genuine() {
     assert!(!reader.wants(stored.plain));
 }
 
+/// A sibling that arrives while the reader is deep below another is not fetched in vain.
+#[test]
+fn late_siblings_are_taken() {
+    let scheme = Scheme { level: Level::Paranoid, encrypted: false };
+    let bytes = noise(2 * 39 * 4096, 2);
+    let stored = store(scheme, &bytes);
+    let mut reader = stored.reader(PLENTY);
+    reader.supply(stored.plain, &stored.chunks[&stored.plain]).unwrap();
+    let Ok(Step::Want(siblings)) = reader.step() else { panic!("two interior chunks") };
+    let [first, second] = siblings[..] else { panic!("two interior chunks") };
+    reader.supply(first, &stored.chunks[&first]).unwrap();
+    assert!(matches!(reader.step(), Ok(Step::Want(leaves)) if leaves.len() == 39 && !leaves.contains(&second)));
+    reader.supply(second, &stored.chunks[&second]).unwrap();
+    assert!(!reader.wants(second));
+    let mut asked = 0;
+    let read = reader.read_all(|reference| {
+        asked += 1;
+        stored.chunks.get(&reference).cloned()
+    });
+    assert!(read.unwrap() == bytes && asked == 78);
+}
+
 #[test]
 fn a_wrong_key_opens_nothing() {
     let stored = store(Scheme { level: Level::None, encrypted: true }, &noise(5000, 2));
@@ -264,6 +286,27 @@ fn a_wrong_key_opens_nothing() {
     let read = Reader::encrypted(wrong, PLENTY).read_all(|reference| stored.chunks.get(&reference).cloned());
     // The span comes out as noise.
     assert!(matches!(read, Err(ReadError::TooLarge { .. } | ReadError::Level { .. })), "{read:?}");
+}
+
+/// The paper's arithmetic at every size: children fill their parents, and links and parities fit a chunk.
+fn check_shape(scheme: Scheme, size: u64) {
+    let (count, capacity) = (scheme.child_count(size), scheme.child_capacity_bytes(size));
+    let payload = scheme.payload_bytes(size);
+    assert!(payload <= 4096);
+    if size > 4096 {
+        let last = size - (count as u64 - 1) * capacity;
+        assert!((2..=scheme.branches()).contains(&count) && (1..=capacity).contains(&last));
+        assert_eq!(payload, count * scheme.link_bytes() + scheme.parities(count) * 32);
+    } else {
+        assert_eq!((count, payload as u64), (0, size));
+    }
+}
+
+#[test]
+fn shapes_are_total() {
+    for scheme in schemes() {
+        [0, 4096, 4097, 1 << 40, u64::MAX - 1, u64::MAX].into_iter().for_each(|size| check_shape(scheme, size));
+    }
 }
 
 fn scheme() -> impl Strategy<Value = Scheme> {
@@ -282,6 +325,11 @@ proptest! {
     fn reading_undoes_splitting(scheme in scheme(), size in 0_usize..300_000, seed: u64) {
         let bytes = noise(size, seed);
         prop_assert!(store(scheme, &bytes).read(size as u64).unwrap() == bytes);
+    }
+
+    #[test]
+    fn shapes_add_up(scheme in scheme(), size in prop_oneof![0_u64..10_000_000, any::<u64>()]) {
+        check_shape(scheme, size);
     }
 
     /// Any losses that the parities allow, of data and parities, wherever they fall.

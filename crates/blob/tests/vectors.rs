@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::soc::{SingleOwnerChunk, SocOwner, address_of};
+use manyhands_blob::soc::{OwnerKey, SingleOwnerChunk, SocOwner, address_of};
 use manyhands_blob::{Chunk, Splitter, reference_of, shape};
 use manyhands_proto::{BlobRef, Reference};
 use serde::Deserialize;
@@ -195,6 +195,9 @@ fn the_single_owner_chunk_is_read() {
     assert_eq!(read.owner(), SocOwner(bytes_of(&soc.owner).try_into().unwrap()));
     assert_eq!((read.chunk(), read.to_wire()), (&inner, wire.clone()));
     assert_eq!(address_of(&soc.id.0, &read.owner()), soc.soc_address);
+    // The private key is that of the tests of bee-js, whose owner is this one: the signature has one possible value.
+    let key: Reference = "634fb5a872396d9693e5c9f9d7233cfa93f395c093371017ff44aa9ae6564cdd".parse().unwrap();
+    assert_eq!(OwnerKey::new(&key.0).unwrap().sign(soc.id.0, inner), Ok(read));
     for bit in 0..wire.len() * 8 {
         let mut wire = wire.clone();
         wire[bit / 8] ^= 1 << (bit % 8);

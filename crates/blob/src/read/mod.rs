@@ -26,8 +26,9 @@ use crate::soc::SingleOwnerChunk;
 pub enum Step {
     /// The next bytes of the blob, at most 4096.
     Piece(Vec<u8>),
-    /// Chunks to fetch, most urgent first, each once. Bring any of them, or say that it is lost, and ask again. Never
-    /// empty; it is the same until something was brought.
+    /// Chunks to fetch, most urgent first, each once: those of the group being read. Bring any of them, or say that it
+    /// is lost, and ask again; what was wanted once is taken later too. Never empty; it is the same until something was
+    /// brought.
     Want(Vec<Reference>),
     /// All has been read.
     Done,
@@ -113,7 +114,7 @@ impl Reader {
     pub fn wants(&self, reference: Reference) -> bool {
         match &self.replicas {
             Some(_) => self.replica(reference).is_some(),
-            None => self.groups.last().is_some_and(|group| group.wants(reference)),
+            None => self.groups.iter().any(|group| group.wants(reference)),
         }
     }
 
@@ -122,7 +123,6 @@ impl Reader {
     /// # Errors
     /// [`SupplyError`]; the reader is as before then.
     pub fn supply(&mut self, reference: Reference, wire: &[u8]) -> Result<(), SupplyError> {
-        let unwanted = SupplyError::Unwanted { reference };
         let chunk = if self.replica(reference).is_some() {
             let chunk = SingleOwnerChunk::verify(reference, wire)?.into_chunk();
             let (got, expected) = (chunk.reference(), self.root.address);
@@ -136,9 +136,9 @@ impl Reader {
         } else if self.wants(reference) {
             Chunk::verify(reference, wire)?
         } else {
-            return Err(unwanted);
+            return Err(SupplyError::Unwanted { reference });
         };
-        self.groups.last_mut().ok_or(unwanted)?.hold(&chunk);
+        self.groups.iter_mut().for_each(|group| group.hold(&chunk));
         Ok(())
     }
 
@@ -151,11 +151,9 @@ impl Reader {
             replicas.retain(|replica| replica.address != reference);
             return if replicas.is_empty() { Err(self.lost_root()) } else { Ok(()) };
         }
-        let Some(group) = self.groups.last_mut().filter(|group| group.wants(reference)) else { return Ok(()) };
-        let group_chunks = group.len();
-        if group.lose(reference) {
-            return Ok(());
-        }
+        let wanting = self.groups.iter_mut().filter(|group| group.wants(reference));
+        let beyond = wanting.filter_map(|group| (!group.lose(reference)).then_some(group.len())).max();
+        let Some(group_chunks) = beyond else { return Ok(()) };
         if self.span.is_some() {
             return Err(ReadError::Lost { reference, group_chunks });
         }
