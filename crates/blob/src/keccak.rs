@@ -1,4 +1,4 @@
-//! Keccak-256 and its permutation, Keccak-f[1600], over one state or over several side by side. Pure. All of the time that
+//! Keccak-256 and its permutation, `Keccak-f[1600]`, over one state or over several side by side. Pure. All of the time that
 //! a reference takes is spent here, so pairs of digests have a path of their own: one block each, no buffer.
 //!
 //! The permutation is that of the Keccak reference (keccak.team), with the padding that Ethereum and Swarm kept.
