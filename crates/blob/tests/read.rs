@@ -279,6 +279,26 @@ fn late_siblings_are_taken() {
     assert!(read.unwrap() == bytes && asked == 78);
 }
 
+/// With the key the same, only the padding can tell two chunks apart, and it does: zeros would tell the blob's length.
+#[test]
+fn keys_and_padding_are_of_the_randomness_given() {
+    let address = |key: u8, padding: u8| {
+        let mut ignore = |_| Ok::<(), Infallible>(());
+        let mut asked = Vec::new();
+        let mut splitter = Splitter::encrypting(Level::None, |random: &mut [u8]| {
+            random.fill(if asked.is_empty() { key } else { padding });
+            asked.push(random.len());
+        });
+        splitter.update(b"foo", &mut ignore).unwrap();
+        let root = splitter.finish(&mut ignore).unwrap();
+        assert_eq!((root.key, asked), (ChunkKey::new([key; 32]), vec![32, 4093]));
+        root.address
+    };
+    assert_eq!(address(1, 2), address(1, 2));
+    assert_ne!(address(1, 2), address(1, 3));
+    assert_ne!(address(1, 2), address(2, 2));
+}
+
 #[test]
 fn a_wrong_key_opens_nothing() {
     let stored = store(Scheme { level: Level::None, encrypted: true }, &noise(5000, 2));
