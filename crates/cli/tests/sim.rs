@@ -24,8 +24,7 @@ async fn a_small_world_gives_a_table_and_pictures() {
 #[tokio::test]
 async fn the_json_is_the_same_each_time() {
     let dir = tempdir().unwrap();
-    let words =
-        ["sim", "cafe", "--jobs", "1", "--policy", "adaptive,requeue", "--seed", "5", "--seeds", "2", "--json"];
+    let words = ["sim", "cafe", "--jobs", "1", "--policy", "adaptive,requeue", "--seed", "5", "--seeds", "2", "--json"];
     let (one, other) = (run(dir.path(), &words).await, run(dir.path(), &words).await);
     assert_eq!((one.status, &one.out), (0, &other.out), "{one:?}");
     let value = json(&one);
