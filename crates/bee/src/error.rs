@@ -216,8 +216,11 @@ impl BeeError {
         match self {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::BadRequest | Refusal::TooLong => Fault::Us,
-                Refusal::Forbidden | Refusal::Overissued | Refusal::NoSuchBatch | Refusal::Unable => Fault::Owner,
-                Refusal::BatchNotReady => Fault::Owner,
+                Refusal::Forbidden
+                | Refusal::Overissued
+                | Refusal::NoSuchBatch
+                | Refusal::Unable
+                | Refusal::BatchNotReady => Fault::Owner,
                 Refusal::NotFound | Refusal::Busy | Refusal::Gateway | Refusal::Syncing => Fault::Network,
                 Refusal::Internal | Refusal::Odd => Fault::Bee,
             },

@@ -133,7 +133,7 @@ async fn a_source_of_other_bytes_is_our_fault() {
     assert_eq!(error.fault(), Fault::Us);
     assert_eq!(stub.count("POST /chunks"), 0, "nothing more is sent of what is wrong");
     for size in [8000, 10_000] {
-        let other: Arc<[u8]> = bytes(size).into();
+        let other: Arc<[u8]> = bytes(size).into_iter().rev().collect();
         let error = stub.bee().upload(&blob, &other, &order()).await.unwrap_err();
         assert_eq!(error.fault(), Fault::Us, "{size}: {error:?}");
     }
