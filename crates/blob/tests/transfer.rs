@@ -13,7 +13,7 @@ use manyhands_blob::transfer::{
     BlobServer, FetchError, Fetched, REQUEST_BYTES, Request, ServeError, Served, Status, TransferLimits, fetch,
 };
 use manyhands_proto::message::Blame;
-use manyhands_proto::{BlobRef, Reference};
+use manyhands_proto::{BlobRef, NodeId, Reference};
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
@@ -164,6 +164,39 @@ async fn more_askers_than_allowed_hear_busy() {
     let (asker, holder) = pipe();
     let (fetched, _) = tokio::join!(fetch(asker, &to.store, &name, blob, &limits), server.serve(holder));
     fetched.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_peer_takes_no_more_than_its_share() {
+    let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+    let blob = from.store.put_blob(&owner("x"), &noise(500_000, 1)).unwrap();
+    let limits = TransferLimits { streams_per_peer_max: 1, ..TransferLimits::default() };
+    let server = BlobServer::new(from.store.clone(), limits.clone());
+    let (greedy, other) = (NodeId([1; 32]), NodeId([2; 32]));
+
+    // The first asker asks and does not read on.
+    let (mut first, holder) = pipe();
+    first.write_all(&Request { blob, skip_chunks: 0 }.encode()).await.unwrap();
+    let serving = tokio::spawn({
+        let server = server.clone();
+        async move { server.serve_to(greedy, holder).await }
+    });
+    first.read_exact(&mut [0]).await.unwrap();
+
+    let name = owner("a");
+    let again = async |peer| {
+        let (asker, holder) = pipe();
+        tokio::join!(fetch(asker, &to.store, &name, blob, &limits), server.serve_to(peer, holder))
+    };
+    let (fetched, served) = again(greedy).await;
+    assert!(matches!(fetched.unwrap_err(), FetchError::Refused { status: Status::Busy }));
+    assert_eq!(served.unwrap().status, Status::Busy);
+    again(other).await.0.unwrap();
+    to.store.release(&name, &blob.reference).unwrap();
+    // Its own stream over, it may have another.
+    drop(first);
+    serving.await.unwrap().unwrap_err();
+    again(greedy).await.0.unwrap();
 }
 
 /// Each batch is taken just in time; the slot is still not held for ever.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use manyhands_proto::limits::ADDRESSES_MAX;
 use manyhands_proto::message::Capabilities;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{NodeId, Po2};
@@ -55,6 +56,8 @@ impl LossRate {
 pub struct Peer {
     /// Where it is reached from.
     pub origin: Origin,
+    /// Where others can dial it; empty if nobody knows.
+    pub addresses: Vec<String>,
     /// What it last said it can do.
     pub capabilities: Option<Capabilities>,
     /// When it was last heard of.
@@ -80,6 +83,7 @@ impl Peer {
     fn new(now: Time) -> Self {
         Self {
             origin: Origin::default(),
+            addresses: Vec::new(),
             capabilities: None,
             heard: now,
             connected: true,
@@ -190,6 +194,12 @@ impl PeerBook {
         let peer = self.heard(now, node, policy);
         peer.origin = from;
         peer.capabilities = Some(capabilities);
+    }
+
+    /// Notes where a node can be dialled.
+    pub fn locate(&mut self, now: Time, node: NodeId, addresses: Vec<String>, policy: &Policy) {
+        let peer = self.heard(now, node, policy);
+        peer.addresses = addresses.into_iter().take(ADDRESSES_MAX).collect();
     }
 
     /// Whether a node has delivered a valid result, so that its word about what is impossible counts.

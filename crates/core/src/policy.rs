@@ -86,6 +86,9 @@ pub struct Policy {
     pub late_gain_percent: u64,
     /// How long a lift or join waits for the bid of the node that made its input, which then need not fetch it. One round trip.
     pub near_wait_ms: u64,
+    /// Nodes that a lease names as holders of its inputs, beside the gateway. Two: a join has two inputs, and a node that cannot be reached
+    /// costs the next one seconds. At most one below the wire's bound of four.
+    pub holders_named: usize,
     /// What not having to fetch is worth: a receipt of 250 kB over a home line.
     pub near_gain_ms: u64,
     /// What the gateway's line carries outwards, in bytes a second, for the choice of a segment size: 100 Mbit/s, a fibre line's uplink. At a
@@ -133,6 +136,7 @@ impl Default for Policy {
             copies_min: 2,
             late_gain_percent: 30,
             near_wait_ms: 500,
+            holders_named: 2,
             near_gain_ms: 3_000,
             line_bytes_per_s: 12_500_000,
             plan_ms_min: 5_000,

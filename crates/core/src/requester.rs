@@ -209,6 +209,7 @@ impl<P: ProofSystem> Requester<P> {
             Input::Assembled { job, result } => {
                 with_job!(self, now, job, |j, cx| j.assembled(result, cx));
             }
+            Input::Located { node, addresses } => self.peers.locate(now, node, addresses, &self.policy),
             Input::Gone { node } => self.gone(now, node),
             Input::Misbehaved { node, reason } => {
                 self.peers.heard(now, node, &self.policy);

@@ -178,7 +178,9 @@ impl<P: ProofSystem> Requester<P> {
                 blocked_ms,
             }
         };
-        self.peers().iter().map(view).collect()
+        // A peer that is connected and neither offered work nor did harm is no node.
+        let is_node = |peer: &crate::peers::Peer| peer.capabilities.is_some() || peer.offences > 0;
+        self.peers().iter().filter(|(_, peer)| is_node(peer)).map(view).collect()
     }
 
     /// One job.

@@ -1,10 +1,12 @@
-//! Blobs between the store and the network: fetched from whoever holds them, served to whoever asks.
+//! Blobs between the store and the network: why one could not be fetched (`providers` fetches), and how they are served to whoever asks.
 
-use manyhands_blob::transfer::{BlobServer, FetchError, TransferLimits, fetch};
-use manyhands_blob::{ChunkStore, Owner, StoreError};
-use manyhands_net::{BlobStream, Net, NetError, StreamError};
-use manyhands_proto::message::{Blame, Holder};
-use manyhands_proto::{BlobRef, NodeId};
+use std::time::Duration;
+
+use manyhands_blob::transfer::{BlobServer, FetchError};
+use manyhands_blob::{ChunkStore, StoreError};
+use manyhands_net::{BlobStream, NetError, StreamError};
+use manyhands_proto::NodeId;
+use manyhands_proto::message::Blame;
 
 /// Why a blob could not be had from a peer.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,8 @@ pub(crate) enum BlobError {
         #[source]
         source: StreamError,
     },
+    #[error("{} was not reached within {waited:?}", node.short())]
+    Unreached { node: NodeId, waited: Duration },
     #[error("{source}", source = with_cause(source))]
     Fetch {
         #[source]
@@ -41,7 +45,7 @@ impl BlobError {
     pub(crate) fn blame(&self) -> Blame {
         match self {
             Self::NoHolder => Blame::Peer,
-            Self::Dial { .. } | Self::Open { .. } => Blame::Network,
+            Self::Dial { .. } | Self::Open { .. } | Self::Unreached { .. } => Blame::Network,
             Self::Fetch { source } => source.blame(),
         }
     }
@@ -50,7 +54,9 @@ impl BlobError {
     pub(crate) fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Fetch { source: FetchError::Store(error) } => Some(error),
-            Self::Fetch { .. } | Self::NoHolder | Self::Dial { .. } | Self::Open { .. } => None,
+            Self::Fetch { .. } | Self::NoHolder | Self::Dial { .. } | Self::Open { .. } | Self::Unreached { .. } => {
+                None
+            }
         }
     }
 }
@@ -64,52 +70,11 @@ pub(crate) async fn on_store<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
 }
 
-/// Fetches `blob` from the first of `holders` that gives it, and has `owner` hold it.
-pub(crate) async fn fetch_blob(
-    net: &Net,
-    store: &ChunkStore,
-    owner: &Owner,
-    blob: BlobRef,
-    holders: &[Holder],
-) -> Result<(), BlobError> {
-    if hold_if_here(store, owner, blob).await {
-        return Ok(());
-    }
-    let mut last = BlobError::NoHolder;
-    for holder in holders {
-        match fetch_from(net, store, owner, blob, holder).await {
-            Ok(()) => return Ok(()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn hold_if_here(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> bool {
-    let owner = owner.clone();
-    let held = on_store(store, move |store| Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
-    held.await.unwrap_or(false)
-}
-
-async fn fetch_from(
-    net: &Net,
-    store: &ChunkStore,
-    owner: &Owner,
-    blob: BlobRef,
-    holder: &Holder,
-) -> Result<(), BlobError> {
-    let node = holder.node;
-    net.dial(holder).await.map_err(|source| BlobError::Dial { node, source })?;
-    let stream = net.open_blob_stream(node).await.map_err(|source| BlobError::Open { node, source })?;
-    let fetched = fetch(stream, store, owner, blob, &TransferLimits::default()).await;
-    fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
-}
-
 /// Answers one peer's request for a blob, in a task of its own.
 pub(crate) fn serve(server: &BlobServer, from: NodeId, stream: BlobStream) {
     let server = server.clone();
     tokio::spawn(async move {
-        match server.serve(stream).await {
+        match server.serve_to(from, stream).await {
             Ok(served) => tracing::debug!(node = %from.short(), blob = %served.blob.reference.short(), "served a blob"),
             Err(error) => tracing::debug!(node = %from.short(), %error, "a blob was not served"),
         }

@@ -14,6 +14,7 @@ pub mod worker;
 
 mod blobs;
 mod clock;
+mod providers;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;

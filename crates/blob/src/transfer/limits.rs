@@ -30,6 +30,8 @@ pub struct TransferLimits {
     pub write_timeout: Duration,
     /// Blobs served at a time; more askers hear Busy. Default 32: as many 131 kB batches are in memory, 4 MB.
     pub streams_max: usize,
+    /// Of these, for one peer. Default 8, so that four peers are needed to take all: a gateway's node has a few slots, and one fetch for each.
+    pub streams_per_peer_max: usize,
 }
 
 impl Default for TransferLimits {
@@ -44,6 +46,7 @@ impl Default for TransferLimits {
             grace: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             streams_max: 32,
+            streams_per_peer_max: 8,
         }
     }
 }

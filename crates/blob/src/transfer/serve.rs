@@ -1,12 +1,13 @@
 //! The holder's side: complete blobs from the store, to whoever asks.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use manyhands_proto::BlobRef;
+use manyhands_proto::{BlobRef, NodeId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -27,6 +28,15 @@ pub struct BlobServer {
     store: ChunkStore,
     limits: TransferLimits,
     streams: Arc<Semaphore>,
+    /// Streams to each peer that is being served.
+    peers: Arc<Mutex<BTreeMap<NodeId, usize>>>,
+}
+
+/// One of a peer's streams; it ends when this is dropped.
+#[derive(Debug)]
+struct Share {
+    peers: Arc<Mutex<BTreeMap<NodeId, usize>>>,
+    peer: NodeId,
 }
 
 /// What was served.
@@ -44,7 +54,33 @@ impl BlobServer {
     /// A server of what is in `store`.
     pub fn new(store: ChunkStore, limits: TransferLimits) -> Self {
         let streams = Arc::new(Semaphore::new(limits.streams_max.min(Semaphore::MAX_PERMITS)));
-        Self { store, limits, streams }
+        Self { store, limits, streams, peers: Arc::default() }
+    }
+
+    /// As [`Self::serve`], with a bound on what one peer takes of our line: at most
+    /// [`TransferLimits::streams_per_peer_max`] streams at a time, beyond which it hears Busy.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub async fn serve_to<S>(&self, peer: NodeId, mut stream: S) -> Result<Served, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let share = self.share(peer);
+        let request = self.request(&mut stream).await?;
+        match share {
+            Some(_share) => self.answer(&mut stream, request).await,
+            None => self.busy(&mut stream, request).await,
+        }
+    }
+
+    fn share(&self, peer: NodeId) -> Option<Share> {
+        let mut peers = counts(&self.peers);
+        let count = peers.entry(peer).or_default();
+        (*count < self.limits.streams_per_peer_max).then(|| {
+            *count += 1;
+            Share { peers: Arc::clone(&self.peers), peer }
+        })
     }
 
     /// Answers the one request that comes over `stream` and closes it. Memory and time are bounded whatever the asker
@@ -56,19 +92,35 @@ impl BlobServer {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let request = self.request(&mut stream).await?;
+        self.answer(&mut stream, request).await
+    }
+
+    async fn request<S>(&self, stream: &mut S) -> Result<Request, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let mut bytes = [0; REQUEST_BYTES];
         within(self.limits.request_timeout, stream.read_exact(&mut bytes)).await?;
-        let request = match Request::decode(&bytes) {
-            Ok(request) => request,
+        match Request::decode(&bytes) {
+            Ok(request) => Ok(request),
             Err(error) => {
-                self.refuse(&mut stream, Status::Malformed).await?;
-                return Err(ServeError::Request(error));
+                self.refuse(stream, Status::Malformed).await?;
+                Err(ServeError::Request(error))
             }
-        };
-        let Ok(_permit) = self.streams.try_acquire() else {
-            self.refuse(&mut stream, Status::Busy).await?;
-            return Ok(Served { blob: request.blob, status: Status::Busy, chunks: 0 });
-        };
+        }
+    }
+
+    async fn busy<S: AsyncWrite + Unpin>(&self, stream: &mut S, request: Request) -> Result<Served, ServeError> {
+        self.refuse(stream, Status::Busy).await?;
+        Ok(Served { blob: request.blob, status: Status::Busy, chunks: 0 })
+    }
+
+    async fn answer<S>(&self, stream: &mut S, request: Request) -> Result<Served, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Ok(_permit) = self.streams.try_acquire() else { return self.busy(stream, request).await };
         let (status, reader, failure) = match self.open(request).await {
             Ok(reader) => (Status::Ok, Some(reader), None),
             Err(StoreError::NotFound { .. }) => (Status::NotFound, None, None),
@@ -76,12 +128,12 @@ impl BlobServer {
             Err(error) => (Status::NotFound, None, Some(error)),
         };
         let Some(reader) = reader else {
-            self.refuse(&mut stream, status).await?;
+            self.refuse(stream, status).await?;
             return failure.map_or(Ok(Served { blob: request.blob, status, chunks: 0 }), |error| Err(error.into()));
         };
         // Twice the asker's own deadline, because that does not count the time its disk takes.
         let waited = self.limits.deadline(shape::stored_bytes(request.blob.size_bytes)).saturating_mul(2);
-        let sending = timeout(waited, self.send(&mut stream, reader)).await;
+        let sending = timeout(waited, self.send(stream, reader)).await;
         let chunks = sending.map_err(|_| ServeError::Stalled { waited })??;
         Ok(Served { blob: request.blob, status, chunks })
     }
@@ -117,6 +169,23 @@ impl BlobServer {
         within(self.limits.request_timeout, stream.close()).await?;
         Ok(sent)
     }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut peers = counts(&self.peers);
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Each change is a single call, so the counts are valid after any panic.
+fn counts(peers: &Mutex<BTreeMap<NodeId, usize>>) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, usize>> {
+    peers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The next chunks, framed, and how many they are.

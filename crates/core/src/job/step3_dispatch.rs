@@ -29,6 +29,7 @@ impl<P: ProofSystem> Job<P> {
     /// Leases `unit` to `node`.
     pub(crate) fn grant(&mut self, unit: Unit, node: NodeId, me: &Holder, cx: &mut Context<'_, P>) -> Option<Lease> {
         let job = self.id;
+        let holders = self.holders(unit, node, me, cx);
         let entry = self.ledger.get_mut(&unit)?;
         let predicted_ms = cx.peers.get(&node)?.predict_ms(cx.policy, unit.kind(), entry.po2);
         let deadline_ms = cx.policy.deadline_ms(predicted_ms);
@@ -53,13 +54,33 @@ impl<P: ProofSystem> Job<P> {
             nonce: nonce_of(node, id),
             deadline_ms,
             heartbeat_ms: cx.policy.heartbeat_ms,
-            holders: vec![me.clone()],
+            holders,
         };
         self.reindex(unit, cx.policy);
         cx.holding.begin(node, id);
         cx.timers.add(wake, Wake::Lease(node, id));
         cx.out.event(Event::Leased { lease: id, node, predicted_ms, is_copy });
         Some(lease)
+    }
+
+    /// Who has a unit's inputs beside us, who have all: the nodes that made them, and those that work on them. The gateway comes last, so that
+    /// its line is not what every blob and receipt goes through.
+    fn holders(&self, unit: Unit, to: NodeId, me: &Holder, cx: &Context<'_, P>) -> Vec<Holder> {
+        let entry = self.ledger.get(&unit);
+        let made = entry.into_iter().flat_map(|entry| entry.near.iter().copied());
+        let has_fetched = |lease: &LeaseRecord| lease.status == LeaseStatus::Running(Stage::Work);
+        let working = entry.into_iter().flat_map(|entry| entry.live().filter(|(_, lease)| has_fetched(lease)));
+        let mut holders: Vec<Holder> = Vec::new();
+        for node in made.chain(working.map(|(_, lease)| lease.node)) {
+            let peer = cx.peers.get(&node).filter(|peer| peer.connected && !peer.is_blocked(cx.now));
+            let Some(peer) = peer.filter(|peer| !peer.addresses.is_empty()) else { continue };
+            let is_new = node != to && holders.iter().all(|holder| holder.node != node);
+            if is_new && holders.len() < cx.policy.holders_named {
+                holders.push(Holder { node, addresses: peer.addresses.clone() });
+            }
+        }
+        holders.push(me.clone());
+        holders
     }
 
     /// A node confirms that it still works on a lease.

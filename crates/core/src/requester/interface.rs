@@ -76,6 +76,13 @@ pub enum Input<P: ProofSystem> {
         /// Answer here.
         ask: AskId,
     },
+    /// A node says where others can dial it.
+    Located {
+        /// The node.
+        node: NodeId,
+        /// Its addresses; what is beyond [`ADDRESSES_MAX`](manyhands_proto::limits::ADDRESSES_MAX) is dropped.
+        addresses: Vec<String>,
+    },
     /// A node offers to work.
     Bid {
         /// The node.

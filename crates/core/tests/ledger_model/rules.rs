@@ -36,6 +36,7 @@ impl Book {
                 self.refuse_if_blocked(*node, peers);
                 self.say(Said::Ok(*ask));
             }
+            Input::Located { .. } => {}
             Input::Gone { node } => self.gone(*node),
             Input::Misbehaved { node, .. } => self.refuse_if_blocked(*node, peers),
             Input::Checked { node, lease, result } => {

@@ -166,3 +166,51 @@ fn has_ready(desk: &Desk) -> bool {
     let job = desk.core.job(&JOB).unwrap();
     job.units().any(|(_, state)| state == manyhands_core::job::UnitState::Stored)
 }
+
+fn locate(desk: &mut Desk, number: u8) {
+    let addresses = (0..9).map(|port| format!("/ip4/10.0.0.{number}/tcp/{port}")).collect();
+    desk.send(Input::Located { node: node(number), addresses });
+}
+
+fn holders(lease: &Lease) -> Vec<NodeId> {
+    lease.holders.iter().map(|holder| holder.node).collect()
+}
+
+#[test]
+fn inputs_are_fetched_from_their_makers_first_and_from_the_gateway_last() {
+    let mut desk = Desk::with_job(Outcome::Succinct, 2);
+    let proofs: Vec<_> = (1..=2).map(|number| (node(number), desk.lease(node(number)).id)).collect();
+    (1..=2).for_each(|number| locate(&mut desk, number));
+    proofs.into_iter().for_each(|(node, lease)| desk.complete(node, lease));
+    let (own, other) = (desk.lease(node(1)), desk.lease(node(3)));
+    assert_eq!(holders(&own), [node(0xee)], "what it made itself it need not be told");
+    assert_eq!(holders(&other), [node(2), node(0xee)]);
+    assert_eq!(other.holders[0].addresses.len(), 4, "more addresses than a message may hold are dropped");
+    desk.complete(node(1), own.id);
+    desk.complete(node(3), other.id);
+    locate(&mut desk, 3);
+    // Who is gone, or is not to be trusted now, holds nothing.
+    desk.send(Input::Gone { node: node(1) });
+    let join = desk.lease(node(4));
+    assert_eq!(join.id.unit, Unit::Join { start: 0, mid: 1, end: 2 });
+    assert_eq!(holders(&join), [node(3), node(0xee)]);
+    desk.announced();
+}
+
+#[test]
+fn a_copy_fetches_from_who_works_on_the_unit_already() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let first = desk.lease(node(1)).id;
+    locate(&mut desk, 1);
+    let late = |desk: &mut Desk| {
+        for _ in 0..12 {
+            desk.heartbeat(node(1), first);
+            desk.wait(10_000);
+        }
+    };
+    late(&mut desk);
+    let copy = desk.lease(node(2));
+    assert_eq!((copy.id.unit, copy.id.attempt), (Unit::Prove(0), 2));
+    assert_eq!(holders(&copy), [node(1), node(0xee)]);
+    desk.announced();
+}

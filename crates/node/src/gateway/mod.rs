@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
+use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError};
 use door::Door;
@@ -82,6 +83,7 @@ pub async fn run(
     let tasks = Tasks {
         net: net.clone(),
         store: store.clone(),
+        providers: Providers::new(net.clone(), store.clone()),
         worker: program,
         feedback,
         executions: Arc::new(Semaphore::new(1)),

@@ -132,7 +132,10 @@ impl Shell {
                 self.refresh_addresses();
             }
             NetEvent::Connected { node, .. } => tracing::debug!(node = %node.short(), "connected"),
-            NetEvent::Identified { node, agent, .. } => tracing::debug!(node = %node.short(), agent, "identified"),
+            NetEvent::Identified { node, agent, addresses } => {
+                tracing::debug!(node = %node.short(), agent, "identified");
+                self.core.handle(now, Input::Located { node, addresses });
+            }
             NetEvent::Disconnected { node } => self.core.handle(now, Input::Gone { node }),
             NetEvent::Request { from, ip, request, reply } => self.asked(from, ip, request, reply),
             NetEvent::Notice { .. } => {}

@@ -17,8 +17,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::jobs_db::{JobRow, SegmentRow};
 use super::turns::Turns;
-use crate::blobs::{BlobError, fetch_blob, on_store};
+use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
+use crate::providers::Providers;
 use crate::worker::{Worker, WorkerOptions};
 
 /// What a task tells the event loop.
@@ -62,6 +63,7 @@ enum Unfetched {
 pub(crate) struct Tasks {
     pub(crate) net: Net,
     pub(crate) store: ChunkStore,
+    pub(crate) providers: Providers,
     pub(crate) worker: PathBuf,
     pub(crate) feedback: mpsc::Sender<Feedback>,
     /// Guests executed at the same time: one, as execution takes a core and streams into the disk.
@@ -200,7 +202,7 @@ impl Tasks {
     async fn fetch_receipt(&self, node: NodeId, job: JobId, receipt: BlobRef) -> Result<(), Unfetched> {
         let holder = Holder { node, addresses: Vec::new() };
         let Some(_turn) = self.fetches.take(node).await else { return Ok(()) };
-        let fetched = fetch_blob(&self.net, &self.store, &claims_of(job), receipt, std::slice::from_ref(&holder)).await;
+        let fetched = self.providers.fetch(&claims_of(job), receipt, std::slice::from_ref(&holder)).await;
         let Err(error) = fetched else { return Ok(()) };
         let mut blame = error.blame();
         match error.store() {

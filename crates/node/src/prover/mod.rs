@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
+use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, machine};
 use shell::{Shell, Sources};
@@ -79,6 +80,7 @@ pub async fn run(
         tasks: Tasks {
             net: net.clone(),
             store: store.clone(),
+            providers: Providers::new(net.clone(), store.clone()),
             worker: program,
             options,
             idle: Arc::new(Mutex::new(Vec::new())),

@@ -15,7 +15,8 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, mpsc};
 
 use super::pace::Pace;
-use crate::blobs::{fetch_blob, on_store};
+use crate::blobs::on_store;
+use crate::providers::Providers;
 use crate::worker::{Worker, WorkerError, WorkerOptions};
 
 /// What a task tells the event loop.
@@ -32,6 +33,7 @@ pub(crate) enum Feedback {
 pub(crate) struct Tasks {
     pub(crate) net: Net,
     pub(crate) store: ChunkStore,
+    pub(crate) providers: Providers,
     pub(crate) worker: PathBuf,
     pub(crate) options: WorkerOptions,
     /// Workers without a task, at most one for each slot.
@@ -55,6 +57,18 @@ pub(crate) fn inputs_of(lease: LeaseId) -> Owner {
 /// Owner of receipts.
 pub(crate) fn receipts() -> Owner {
     Owner::new("receipts").unwrap_or_else(|_| Owner::from(JobId::default()))
+}
+
+/// The holders of an input in the order in which to ask them. Those before the last made the inputs, in the inputs' order, so each input
+/// begins with another.
+fn in_turn(holders: &[Holder], place: usize) -> Vec<Holder> {
+    let mut order = holders.to_vec();
+    if let Some((_, makers)) = order.split_last_mut()
+        && !makers.is_empty()
+    {
+        makers.rotate_left(place % makers.len());
+    }
+    order
 }
 
 impl Tasks {
@@ -85,8 +99,9 @@ impl Tasks {
     /// Gets a lease's inputs into the store.
     pub(crate) async fn fetch(self, lease: Box<Lease>) {
         let mut result = Ok(());
-        for input in &lease.inputs {
-            let fetched = fetch_blob(&self.net, &self.store, &inputs_of(lease.id), *input, &lease.holders).await;
+        for (place, input) in lease.inputs.iter().enumerate() {
+            let holders = in_turn(&lease.holders, place);
+            let fetched = self.providers.fetch(&inputs_of(lease.id), *input, &holders).await;
             if let Err(error) = fetched {
                 result = Err(error.to_string());
                 break;

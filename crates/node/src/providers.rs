@@ -1,0 +1,296 @@
+//! Where a blob is fetched from: one provider after the other, until one has given it.
+//!
+//! What one sent before it stopped stays, and the next goes on from there. The last of a list, which is the gateway, is given the time
+//! that a home line may need; those before it only as long as it pays to wait for them. Who could not be reached, was too slow or sent
+//! wrong bytes comes last for a while: a machine behind a firewall costs its neighbours seconds once, not with every lease.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use manyhands_blob::transfer::{FetchError, Status, TransferLimits, fetch};
+use manyhands_blob::{ChunkStore, Owner};
+use manyhands_net::Net;
+use manyhands_proto::message::Holder;
+use manyhands_proto::{BlobRef, NodeId};
+use tokio::time::{Instant, timeout};
+
+use crate::blobs::{BlobError, on_store};
+
+/// How long a provider may take to be reached while there is another: an intercontinental handshake is four round trips, about a second.
+const REACH: Duration = Duration::from_secs(3);
+
+/// How long one that could not be reached or was too slow comes last.
+const SHUN: Duration = Duration::from_secs(10 * 60);
+
+/// The same for one that sent wrong bytes.
+const SHUN_LIAR: Duration = Duration::from_secs(60 * 60);
+
+/// Providers remembered for what they did; beyond it the ones whose time ends first are forgotten.
+const SHUNNED_MAX: usize = 1_024;
+
+/// Fetches blobs. Cheap to clone; clones share what is known of the providers.
+#[derive(Debug, Clone)]
+pub(crate) struct Providers {
+    net: Net,
+    store: ChunkStore,
+    shunned: Arc<Mutex<Shunned>>,
+}
+
+impl Providers {
+    pub(crate) fn new(net: Net, store: ChunkStore) -> Self {
+        Self { net, store, shunned: Arc::default() }
+    }
+
+    /// Fetches `blob` from whichever of `holders` gives it, and has `owner` hold it. The last of them is asked last.
+    pub(crate) async fn fetch(&self, owner: &Owner, blob: BlobRef, holders: &[Holder]) -> Result<(), BlobError> {
+        if self.hold_if_here(owner, blob).await {
+            return Ok(());
+        }
+        let order = self.shunned().order(holders, Instant::now());
+        let mut last = BlobError::NoHolder;
+        for (place, holder) in order.iter().enumerate() {
+            let is_last = place + 1 == order.len();
+            match self.fetch_from(owner, blob, holder, is_last).await {
+                Ok(()) => {
+                    tracing::debug!(blob = %blob.reference.short(), from = %holder.node.short(), is_last, "fetched");
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.note(holder.node, &error);
+                    // Our own store is full or broken, whoever sends.
+                    if error.store().is_some() {
+                        return Err(error);
+                    }
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn hold_if_here(&self, owner: &Owner, blob: BlobRef) -> bool {
+        let owner = owner.clone();
+        let held =
+            on_store(&self.store, move |store| Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
+        held.await.unwrap_or(false)
+    }
+
+    async fn fetch_from(&self, owner: &Owner, blob: BlobRef, holder: &Holder, is_last: bool) -> Result<(), BlobError> {
+        let node = holder.node;
+        let reach = async {
+            self.net.dial(holder).await.map_err(|source| BlobError::Dial { node, source })?;
+            self.net.open_blob_stream(node).await.map_err(|source| BlobError::Open { node, source })
+        };
+        let stream = if is_last {
+            reach.await?
+        } else {
+            timeout(REACH, reach).await.map_err(|_| BlobError::Unreached { node, waited: REACH })??
+        };
+        let fetched = fetch(stream, &self.store, owner, blob, &limits(is_last)).await;
+        fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
+    }
+
+    fn note(&self, node: NodeId, error: &BlobError) {
+        let Some(time) = shun_time(error) else { return };
+        if time == SHUN_LIAR {
+            tracing::warn!(%node, %error, "a provider sent what is not the blob");
+        } else {
+            tracing::debug!(node = %node.short(), %error, "a provider was of no use");
+        }
+        self.shunned().add(node, Instant::now() + time);
+    }
+
+    fn shunned(&self) -> std::sync::MutexGuard<'_, Shunned> {
+        // Each change is a single call, so the map is valid after any panic.
+        self.shunned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a provider may take: the last one as long as a home line needs, the others only as long as they are no loss of time.
+fn limits(is_last: bool) -> TransferLimits {
+    if is_last {
+        return TransferLimits::default();
+    }
+    TransferLimits {
+        request_timeout: REACH,
+        answer_timeout: REACH,
+        window: Duration::from_secs(5),
+        grace: Duration::from_secs(5),
+        ..TransferLimits::default()
+    }
+}
+
+/// How long a provider comes last after this. That it has not got the blob, or is busy, is no reason.
+fn shun_time(error: &BlobError) -> Option<Duration> {
+    match error {
+        BlobError::NoHolder => None,
+        BlobError::Fetch { source: FetchError::Refused { status: Status::NotFound | Status::Busy } } => None,
+        BlobError::Fetch { source: FetchError::Store(_) } => None,
+        BlobError::Fetch {
+            source:
+                FetchError::Answer(_) | FetchError::Length { .. } | FetchError::Chunk { .. } | FetchError::Shape { .. },
+        } => Some(SHUN_LIAR),
+        BlobError::Fetch { .. } => Some(SHUN),
+        BlobError::Dial { .. } | BlobError::Open { .. } | BlobError::Unreached { .. } => Some(SHUN),
+    }
+}
+
+/// Who comes last, and until when.
+#[derive(Debug, Default)]
+struct Shunned(BTreeMap<NodeId, Instant>);
+
+impl Shunned {
+    fn add(&mut self, node: NodeId, until: Instant) {
+        let until = self.0.get(&node).map_or(until, |old| until.max(*old));
+        self.0.insert(node, until);
+        if self.0.len() > SHUNNED_MAX {
+            let soonest = self.0.iter().min_by_key(|(_, until)| **until).map(|(node, _)| *node);
+            soonest.map(|node| self.0.remove(&node));
+        }
+    }
+
+    /// The order in which to ask. With a last one to fall back on, those that are shunned are not asked at all.
+    fn order(&mut self, holders: &[Holder], now: Instant) -> Vec<Holder> {
+        self.0.retain(|_, until| now < *until);
+        let Some((last, others)) = holders.split_last() else { return Vec::new() };
+        let mut order: Vec<Holder> =
+            others.iter().filter(|holder| !self.0.contains_key(&holder.node)).cloned().collect();
+        order.push(last.clone());
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manyhands_blob::StoreError;
+
+    fn holder(number: u8) -> Holder {
+        Holder { node: NodeId([number; 32]), addresses: Vec::new() }
+    }
+
+    fn order(shunned: &mut Shunned, holders: &[u8], now: Instant) -> Vec<u8> {
+        let holders: Vec<Holder> = holders.iter().map(|number| holder(*number)).collect();
+        shunned.order(&holders, now).iter().map(|holder| holder.node.0[0]).collect()
+    }
+
+    #[test]
+    fn who_failed_is_left_out_for_a_while_but_the_last_is_always_asked() {
+        let now = Instant::now();
+        let mut shunned = Shunned::default();
+        assert_eq!(order(&mut shunned, &[], now), [0; 0]);
+        assert_eq!(order(&mut shunned, &[1, 2, 9], now), [1, 2, 9]);
+        shunned.add(NodeId([1; 32]), now + SHUN);
+        shunned.add(NodeId([9; 32]), now + SHUN_LIAR);
+        assert_eq!(order(&mut shunned, &[1, 2, 9], now), [2, 9]);
+        assert_eq!(order(&mut shunned, &[1, 2, 9], now + SHUN), [1, 2, 9]);
+        // A short time does not end a long one.
+        shunned.add(NodeId([2; 32]), now + SHUN_LIAR);
+        shunned.add(NodeId([2; 32]), now + SHUN);
+        assert_eq!(order(&mut shunned, &[2, 9], now + SHUN), [9]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let now = Instant::now();
+        let mut shunned = Shunned::default();
+        for number in 0..2 * SHUNNED_MAX {
+            let mut node = NodeId([0; 32]);
+            node.0[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            shunned.add(node, now + SHUN + Duration::from_millis(number as u64));
+        }
+        assert_eq!(shunned.0.len(), SHUNNED_MAX);
+    }
+
+    #[test]
+    fn only_harm_and_delay_are_held_against_a_provider() {
+        let refused = |status| BlobError::Fetch { source: FetchError::Refused { status } };
+        assert_eq!(shun_time(&refused(Status::NotFound)), None);
+        assert_eq!(shun_time(&refused(Status::Busy)), None);
+        let full = BlobError::Fetch { source: FetchError::Store(StoreError::Interrupted) };
+        assert_eq!(shun_time(&full), None);
+        let slow = BlobError::Fetch { source: FetchError::Silent { waited: REACH } };
+        assert_eq!(shun_time(&slow), Some(SHUN));
+        let node = NodeId([1; 32]);
+        assert_eq!(shun_time(&BlobError::Unreached { node, waited: REACH }), Some(SHUN));
+        let wrong = BlobError::Fetch { source: FetchError::Length { chunk: 0, got_bytes: 1, due_bytes: 2 } };
+        assert_eq!(shun_time(&wrong), Some(SHUN_LIAR));
+    }
+
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+    use manyhands_blob::transfer::BlobServer;
+    use manyhands_net::{BlobStream, Identity, NetConfig, NetEvent};
+    use manyhands_proto::message::Blame;
+
+    fn store() -> (tempfile::TempDir, ChunkStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 24).unwrap();
+        (dir, store)
+    }
+
+    /// A peer on loopback that treats each blob stream as `serve` says.
+    async fn peer(serve: impl Fn(NodeId, BlobStream) + Send + 'static) -> (Net, Holder) {
+        let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+        let config = NetConfig { listen, ..NetConfig::default() };
+        let (net, mut events) = manyhands_net::start(Identity::generate(), config).await.unwrap();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if let NetEvent::BlobStream { from, stream } = event {
+                    serve(from, stream);
+                }
+            }
+        });
+        let holder = Holder { node: net.node_id(), addresses: net.addresses().await };
+        assert!(!holder.addresses.is_empty());
+        (net, holder)
+    }
+
+    async fn keeper(store: ChunkStore) -> (Net, Holder) {
+        let server = BlobServer::new(store, TransferLimits::default());
+        peer(move |from, stream| crate::blobs::serve(&server, from, stream)).await
+    }
+
+    /// Promises the blob and sends noise.
+    fn lie(_: NodeId, mut stream: BlobStream) {
+        tokio::spawn(async move {
+            let _ = stream.read(&mut [0; 64]).await;
+            let _ = stream.write_all(&[0, 8, 16]).await;
+            let _ = stream.write_all(&[7; 4104]).await;
+            let _ = stream.flush().await;
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        });
+    }
+
+    #[tokio::test]
+    async fn the_next_provider_is_asked_until_one_has_it() {
+        let ((_a, full), (_b, empty), (_c, own)) = (store(), store(), store());
+        let owner = Owner::new("x").unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|number| (number * 31 % 251) as u8).collect();
+        let blob = full.put_blob(&owner, &bytes).unwrap();
+        let (_net1, liar) = peer(lie).await;
+        let (_net2, ignorant) = keeper(empty).await;
+        let (_net3, gateway) = keeper(full).await;
+        let (me, _) = keeper(own.clone()).await;
+        let gone = Holder { node: NodeId([3; 32]), addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()] };
+
+        let providers = Providers::new(me, own.clone());
+        let holders = [gone.clone(), liar.clone(), ignorant.clone(), gateway.clone()];
+        providers.fetch(&owner, blob, &holders).await.unwrap();
+        assert_eq!(own.read_blob(&blob, 1 << 20).unwrap(), bytes);
+        // The liar and the one that is gone are left out from now on.
+        let order = providers.shunned().order(&holders, Instant::now());
+        assert_eq!(order, [ignorant.clone(), gateway]);
+
+        // Alone they are asked, and the last one's answer is told.
+        own.release(&owner, &blob.reference).unwrap();
+        let error = providers.fetch(&owner, blob, &[gone, ignorant]).await.unwrap_err();
+        assert!(
+            matches!(error, BlobError::Fetch { source: FetchError::Refused { status: Status::NotFound } }),
+            "{error}"
+        );
+        let error = providers.fetch(&owner, blob, &[liar]).await.unwrap_err();
+        assert_eq!(error.blame(), Blame::Peer, "{error}");
+        assert!(matches!(providers.fetch(&owner, blob, &[]).await, Err(BlobError::NoHolder)));
+    }
+}
