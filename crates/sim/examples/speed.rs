@@ -21,10 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         run.jobs.iter().filter_map(|job| Some(job.finished_ms?.saturating_sub(job.submitted_ms))).collect();
     spans.sort_unstable();
     let busy_ms: u64 = run.attempts.iter().map(|lease| lease.freed_ms.saturating_sub(lease.granted_ms)).sum();
+    let sent_bytes: u64 = run.jobs.iter().map(|job| job.sent_bytes).sum();
     let proofs: u64 = run.jobs.iter().map(|job| u64::from(job.segments)).sum();
     let at = |percent: usize| spans.get(spans.len().saturating_sub(1) * percent / 100).copied().unwrap_or(0) / 1000;
     let line = format!(
-        "{} seed {}: {} of {} jobs, p50 {} s, p99 {} s, {} leases, {} node-s per segment, bounds {} s and {} s, {} events, log {}",
+        "{} seed {}: {} of {} jobs, p50 {} s, p99 {} s, {} leases, {} node-s per segment, {} MB sent for each job, bounds {} s and {} s, {} events, log {}",
         run.scenario,
         run.seed,
         spans.len(),
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         at(99),
         run.attempts.len(),
         busy_ms / 1000 / proofs.max(1),
+        sent_bytes / 1_000_000 / (run.jobs.len() as u64).max(1),
         run.bound.list_ms / 1000,
         run.bound.whole_ms / 1000,
         run.events,

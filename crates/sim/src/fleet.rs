@@ -37,6 +37,8 @@ pub(crate) struct Traits {
     pub(crate) one_way_ms: u64,
     pub(crate) down_bytes_per_ms: f64,
     pub(crate) up_bytes_per_ms: f64,
+    /// Whether others can dial it.
+    pub(crate) is_reachable: bool,
     pub(crate) clock: Clock,
     pub(crate) start_ms: u64,
     /// Whether it vanishes with others.
@@ -72,6 +74,7 @@ impl Traits {
             one_way_ms: rtt_ms.saturating_add(extra_ms).div_ceil(2),
             down_bytes_per_ms: rate(links.node_down_mbit_s),
             up_bytes_per_ms: rate(links.node_up_mbit_s),
+            is_reachable: !is_relayed,
             clock,
             start_ms: draw.within(0, fleet.start_spread_ms),
             vanishes: vanishes(scenario, seed, operator(scenario, node)),

@@ -231,6 +231,21 @@ fn the_size_that_is_chosen_is_about_as_good_as_the_best() {
     }
 }
 
+#[test]
+fn what_nodes_hand_to_each_other_the_client_need_not_send() {
+    let mut scenario = small();
+    let sent = |scenario: &Scenario| (1..=3).map(|seed| finished(scenario, seed).jobs[0].sent_bytes).sum::<u64>();
+    let alone = sent(&scenario);
+    scenario.links.peers = true;
+    let together = sent(&scenario);
+    let blobs = 3 * 12 * 38_000;
+    assert!(blobs <= together && together * 2 < alone, "{together} of {alone} bytes");
+    // Whoever holds an input may vanish or mean harm: the client sends it then.
+    scenario.villains = Villains { stallers: 0.2, liars: 0.1, wasters: 0.2, ..Villains::default() };
+    scenario.churn = Some(Churn { lifetime_ms: 600_000, downtime_ms: Some(60_000), noticed_share: 0.5 });
+    assert!(sent(&scenario) >= blobs);
+}
+
 fn any_villains() -> impl Strategy<Value = Villains> {
     let share = || prop_oneof![2 => Just(0.0), 1 => 0.0..0.15];
     (share(), share(), share(), share(), share()).prop_map(|(liars, wasters, stallers, plagiarists, flappers)| {

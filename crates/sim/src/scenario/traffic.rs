@@ -30,6 +30,8 @@ pub struct Links {
     pub client_up_mbit_s: f64,
     /// A client's downlink, likewise.
     pub client_down_mbit_s: f64,
+    /// Whether nodes that are reached without a relay hand what they have to others, so that it need not come from the client.
+    pub peers: bool,
     /// Gossip brings a job notice to every node within this time.
     pub gossip_max_ms: u64,
 }
@@ -64,6 +66,7 @@ impl Default for Links {
             node_up_mbit_s: 10.0,
             client_up_mbit_s: 100.0,
             client_down_mbit_s: 100.0,
+            peers: false,
             gossip_max_ms: 1_500,
         }
     }

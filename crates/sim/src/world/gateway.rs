@@ -69,7 +69,14 @@ impl World<'_> {
     }
 
     pub(super) fn asked(&mut self, node: u32, gateway: u32, ask: AskId, request: Request) -> Result<(), String> {
+        let is_dialable = self.fleet.get(node as usize).is_some_and(|traits| traits.is_reachable);
+        let is_located = self.scenario.links.peers && is_dialable && matches!(request, Request::Hello(_));
         let (node, from) = (node_id(node), origin(self.scenario, node));
+        if is_located {
+            // The address means nothing here: nodes are found by their numbers.
+            let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+            self.tell_gateway(gateway, Input::Located { node, addresses })?;
+        }
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
             Request::Bid(bid) => Input::Bid { node, from, bid, ask },

@@ -28,12 +28,12 @@ pub(super) struct Task {
     /// Bytes of inputs that are not on the machine yet.
     pub(super) missing_bytes: u64,
     pub(super) flow: Option<Flow>,
-    work: Option<Work>,
+    pub(super) work: Option<Work>,
 }
 
 /// What a task's work will come to.
 #[derive(Debug, Clone, Copy)]
-enum Work {
+pub(super) enum Work {
     Receipt { is_garbage: bool, nonce: Nonce, elapsed_ms: u64 },
     Failure,
 }
@@ -216,15 +216,14 @@ impl World<'_> {
         self.book.begun(&lease.id);
         self.stamps += 1;
         let (stamp, job) = (self.stamps, job_number(&lease.id.job));
-        let missing_bytes =
-            lease.inputs.iter().filter(|input| !self.has(node, &input.reference)).map(|input| input.size_bytes).sum();
-        self.send_fetch(node, stamp, &lease, missing_bytes);
+        let (missing_bytes, peers_ms) = self.sources(node, &lease);
+        self.send_fetch(node, stamp, &lease, missing_bytes, peers_ms);
         if let Some(machine) = self.nodes.get_mut(node as usize) {
             machine.tasks.push(Task { stamp, lease, job, missing_bytes, flow: None, work: None });
         }
     }
 
-    fn has(&self, node: u32, reference: &Reference) -> bool {
+    pub(super) fn has(&self, node: u32, reference: &Reference) -> bool {
         let life = self.nodes.get(node as usize).map(|node| node.life);
         let receipt = self.receipts.get(reference);
         receipt.is_some_and(|receipt| receipt.node == node && Some(receipt.life) == life && receipt.is_held)

@@ -3,17 +3,20 @@
 use manyhands_core::requester::Input;
 use manyhands_core::{Check, Refusal};
 use manyhands_proto::message::{Blame, Lease};
-use manyhands_proto::{BlobRef, LeaseId};
+use manyhands_proto::{BlobRef, LeaseId, Reference};
 
-use super::node::unit_names;
+use super::node::{Task, unit_names};
 use super::{Happening, World, job_number};
 use crate::draw::{About, Draw, sigma_of};
-use crate::fleet::node_id;
+use crate::fleet::{node_id, number_of};
 use crate::oracle::FakeProofs;
 use crate::queue::Alarm;
 
 /// A gateway takes so long to find that a node cannot be reached.
 const UNREACHABLE_MS: u64 = 5_000;
+
+/// A node gives a provider up after so long, as in the daemon.
+const PROVIDER_MS: u64 = 3_000;
 
 /// A direction on a client's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +94,15 @@ impl World<'_> {
     }
 
     /// Sends for a lease's inputs: first they are found, then they flow. What lies on the machine already needs neither.
-    pub(super) fn send_fetch(&mut self, node: u32, stamp: u64, lease: &Lease, missing_bytes: u64) {
-        if missing_bytes == 0 {
+    pub(super) fn send_fetch(
+        &mut self,
+        node: u32,
+        stamp: u64,
+        lease: &Lease,
+        missing_bytes: u64,
+        peers_ms: Option<u64>,
+    ) {
+        if missing_bytes == 0 && peers_ms.is_none() {
             return self.later(1, Happening::FetchEnds { node, stamp, is_had: true });
         }
         let links = &self.scenario.links;
@@ -103,9 +113,44 @@ impl World<'_> {
         let sigma = sigma_of(links.fetch_median_ms, links.fetch_p95_ms);
         let found_ms = draw.lognormal(links.fetch_median_ms, sigma) as u64;
         let is_had = self.is_calm() || !draw.happens(links.fetch_failures);
-        let next =
-            if is_had { Happening::FetchBegins { node, stamp } } else { Happening::FetchEnds { node, stamp, is_had } };
-        self.later(found_ms.max(1), next);
+        let next = match is_had && missing_bytes > 0 {
+            true => Happening::FetchBegins { node, stamp },
+            false => Happening::FetchEnds { node, stamp, is_had },
+        };
+        self.later(found_ms.saturating_add(peers_ms.unwrap_or(0)).max(1), next);
+    }
+
+    /// Where a lease's inputs come from that are not on the machine: bytes from the client, and the time for what others hand over, if
+    /// anybody does. A holder that is gone or means harm costs the time until it is given up.
+    pub(super) fn sources(&self, node: u32, lease: &Lease) -> (u64, Option<u64>) {
+        let down = self.fleet.get(node as usize).map_or(1.0, |traits| traits.down_bytes_per_ms);
+        let (mut client_bytes, mut peers_ms) = (0_u64, None);
+        let others = lease.holders.split_last().map_or(&[][..], |(_, others)| others);
+        for input in lease.inputs.iter().filter(|input| !self.has(node, &input.reference)) {
+            let mut is_had = false;
+            for other in others.iter().map(|holder| number_of(&holder.node)) {
+                let Some(traits) = self.fleet.get(other as usize) else { continue };
+                let ms = peers_ms.get_or_insert(0_u64);
+                if !traits.is_honest() || self.nodes.get(other as usize).is_none_or(|machine| !machine.is_up) {
+                    *ms = ms.saturating_add(PROVIDER_MS);
+                } else if self.hands_over(other, &input.reference) {
+                    let bytes_per_ms = traits.up_bytes_per_ms.min(down);
+                    *ms = arrival_ms(ms.saturating_add(traits.one_way_ms), input.size_bytes, bytes_per_ms);
+                    is_had = true;
+                    break;
+                }
+            }
+            client_bytes = client_bytes.saturating_add(if is_had { 0 } else { input.size_bytes });
+        }
+        (client_bytes, peers_ms)
+    }
+
+    /// Whether a node has a blob: a receipt of its own, or an input that it works on.
+    fn hands_over(&self, node: u32, reference: &Reference) -> bool {
+        let works_on =
+            |task: &Task| task.work.is_some() && task.lease.inputs.iter().any(|input| input.reference == *reference);
+        let tasks = self.nodes.get(node as usize).map_or(&[][..], |machine| &machine.tasks);
+        self.has(node, reference) || tasks.iter().any(works_on)
     }
 
     /// Inputs begin to flow over the client's uplink and the node's downlink.
