@@ -15,7 +15,7 @@
 //! | [`redundancy`] | Bee's levels: parities, and replicas of the root |
 //! | [`encryption`] | chunks that only the reference opens |
 //! | [`soc`] | single-owner chunks, which a signature puts at their address |
-//! | [`store`] | [`ChunkStore`]: chunks on disk, shared and counted, bounded, resumable downloads |
+//! | [`store`] | [`ChunkStore`]: blobs, trees and chunks on disk, shared and counted, bounded, pinned or cached, resumable downloads |
 //! | [`transfer`] | `/manyhands/blob/1`: [`fetch`](transfer::fetch) and [`BlobServer`](transfer::BlobServer) over any byte stream |
 //!
 //! # Trust
@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+mod any;
 mod bmt;
 pub mod chunk;
 pub mod encryption;
@@ -58,6 +59,7 @@ pub mod store;
 pub mod transfer;
 pub mod walk;
 
+pub use any::AnyChunk;
 pub use chunk::{Chunk, ChunkError};
 pub use read::{ReadError, Reader, Step, SupplyError};
 pub use split::{Splitter, reference_of};

@@ -12,9 +12,9 @@ use crate::shape::{REFERENCE_BYTES, Scheme};
 
 /// Where a chunk is and what opens it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
-    pub(super) address: Reference,
-    pub(super) key: Option<ChunkKey>,
+pub(crate) struct Target {
+    pub(crate) address: Reference,
+    pub(crate) key: Option<ChunkKey>,
 }
 
 #[derive(Debug)]
@@ -52,16 +52,7 @@ impl Group {
 
     /// The group below an interior chunk over `span_bytes`, whose payload has the length that the scheme prescribes.
     pub(super) fn below(scheme: Scheme, span_bytes: u64, payload: &[u8]) -> Self {
-        let data_count = scheme.child_count(span_bytes);
-        let (data, parities) = payload.split_at_checked(data_count * scheme.link_bytes()).unwrap_or((payload, &[]));
-        let target = |address| Target { address: Reference(address), key: None };
-        let mut targets: Vec<Target> = if scheme.encrypted {
-            let links = data.as_chunks().0.iter().map(|link| EncryptedReference::from_bytes(*link));
-            links.map(|link| Target { address: link.address, key: Some(link.key) }).collect()
-        } else {
-            data.as_chunks::<REFERENCE_BYTES>().0.iter().copied().map(target).collect()
-        };
-        targets.extend(parities.as_chunks::<REFERENCE_BYTES>().0.iter().copied().map(target));
+        let (targets, data_count) = links(scheme, span_bytes, payload);
         let slots = targets.into_iter().map(|target| Slot { target, state: State::Wanted }).collect();
         Self {
             slots,
@@ -163,6 +154,22 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// The chunks below an interior chunk over `span_bytes`, whose payload has the length that the scheme prescribes, data
+/// first; and how many of them are data.
+pub(crate) fn links(scheme: Scheme, span_bytes: u64, payload: &[u8]) -> (Vec<Target>, usize) {
+    let data_count = scheme.child_count(span_bytes);
+    let (data, parities) = payload.split_at_checked(data_count * scheme.link_bytes()).unwrap_or((payload, &[]));
+    let target = |address| Target { address: Reference(address), key: None };
+    let mut targets: Vec<Target> = if scheme.encrypted {
+        let links = data.as_chunks().0.iter().map(|link| EncryptedReference::from_bytes(*link));
+        links.map(|link| Target { address: link.address, key: Some(link.key) }).collect()
+    } else {
+        data.as_chunks::<REFERENCE_BYTES>().0.iter().copied().map(target).collect()
+    };
+    targets.extend(parities.as_chunks::<REFERENCE_BYTES>().0.iter().copied().map(target));
+    (targets, data_count)
 }
 
 impl Slot {

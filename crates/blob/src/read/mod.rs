@@ -12,7 +12,8 @@ mod group;
 pub use error::{ReadError, SupplyError};
 use manyhands_proto::Reference;
 
-use self::group::{Group, Target};
+use self::group::Group;
+pub(crate) use self::group::{Target, links};
 use crate::chunk::Chunk;
 use crate::encryption::EncryptedReference;
 use crate::redundancy::code::Codes;
@@ -208,37 +209,50 @@ impl Reader {
 
     /// Opens a chunk: the piece of a leaf, or none and a group more.
     fn read(&mut self, target: Target, due_bytes: u64, chunk: &Chunk) -> Result<Option<Vec<u8>>, ReadError> {
-        let reference = target.address;
-        let (raw, mut payload) = match target.key {
-            Some(key) => key.open(chunk.span_bytes(), chunk.payload()),
-            None => (chunk.span_bytes(), chunk.payload().to_vec()),
-        };
-        let span = Span::decode(raw).ok_or(ReadError::Level { reference, raw })?;
-        let root = match self.span {
-            Some(root) if span.bytes == due_bytes => root,
-            Some(_) => return Err(ReadError::Span { reference, stated_bytes: span.bytes, due_bytes }),
-            None if span.bytes > self.max_bytes => {
-                return Err(ReadError::TooLarge { size_bytes: span.bytes, max_bytes: self.max_bytes });
-            }
-            None => *self.span.insert(span),
-        };
-        let is_leaf = shape::is_leaf(span.bytes);
-        if span.level != (if is_leaf { Level::None } else { root.level }) {
-            return Err(ReadError::Level { reference, raw });
-        }
-        let scheme = Scheme { level: root.level, encrypted: target.key.is_some() };
-        let due_bytes = scheme.payload_bytes(span.bytes);
-        // What follows is padding: random if encrypted, else zeros, which a holder may send or leave out, since the
-        // address is the same.
-        let is_padding = |rest: &[u8]| target.key.is_some() || rest.iter().all(|byte| *byte == 0);
-        if !payload.get(due_bytes..).is_none_or(is_padding) {
-            return Err(ReadError::Payload { reference, due_bytes });
-        }
-        payload.resize(due_bytes, 0);
-        if is_leaf {
+        let (span, payload) = open(target, self.span, due_bytes, self.max_bytes, chunk)?;
+        let root = *self.span.get_or_insert(span);
+        if shape::is_leaf(span.bytes) {
             return Ok(Some(payload));
         }
+        let scheme = Scheme { level: root.level, encrypted: target.key.is_some() };
         self.groups.push(Group::below(scheme, span.bytes, &payload));
         Ok(None)
     }
+}
+
+/// Opens a chunk and holds it against its tree: its span, and its payload as long as the span prescribes. `root` is the
+/// root's span, none if this is the root; then `max_bytes` is the bound on it, else `due_bytes` what its parent leaves.
+pub(crate) fn open(
+    target: Target,
+    root: Option<Span>,
+    due_bytes: u64,
+    max_bytes: u64,
+    chunk: &Chunk,
+) -> Result<(Span, Vec<u8>), ReadError> {
+    let reference = target.address;
+    let (raw, mut payload) = match target.key {
+        Some(key) => key.open(chunk.span_bytes(), chunk.payload()),
+        None => (chunk.span_bytes(), chunk.payload().to_vec()),
+    };
+    let span = Span::decode(raw).ok_or(ReadError::Level { reference, raw })?;
+    let root = match root {
+        Some(root) if span.bytes == due_bytes => root,
+        Some(_) => return Err(ReadError::Span { reference, stated_bytes: span.bytes, due_bytes }),
+        None if span.bytes > max_bytes => return Err(ReadError::TooLarge { size_bytes: span.bytes, max_bytes }),
+        None => span,
+    };
+    let is_leaf = shape::is_leaf(span.bytes);
+    if span.level != (if is_leaf { Level::None } else { root.level }) {
+        return Err(ReadError::Level { reference, raw });
+    }
+    let scheme = Scheme { level: root.level, encrypted: target.key.is_some() };
+    let due_bytes = scheme.payload_bytes(span.bytes);
+    // What follows is padding: random if encrypted, else zeros, which a holder may send or leave out, since the address
+    // is the same.
+    let is_padding = |rest: &[u8]| target.key.is_some() || rest.iter().all(|byte| *byte == 0);
+    if !payload.get(due_bytes..).is_none_or(is_padding) {
+        return Err(ReadError::Payload { reference, due_bytes });
+    }
+    payload.resize(due_bytes, 0);
+    Ok((span, payload))
 }

@@ -11,7 +11,8 @@ use redb::ReadableTable as _;
 
 use super::ledger::Ledger;
 use super::reader::ChunkPages;
-use super::{ChunkStore, Inner, Owner, StoreError};
+use super::root::Extent;
+use super::{ChunkStore, Inner, Owner, StoreError, file};
 use crate::chunk::Chunk;
 use crate::shape;
 use crate::walk::{Expected, ShapeError, Walk};
@@ -45,7 +46,7 @@ impl ChunkStore {
     /// is complete, discarded or its owner released.
     ///
     /// # Errors
-    /// [`StoreError::Full`] if there is no room for the whole blob, [`StoreError::DownloadActive`] if one is running,
+    /// [`StoreError::Full`] or [`StoreError::LowSpace`] if there is no room for the whole blob, [`StoreError::DownloadActive`] if one is running,
     /// [`StoreError::SizeMismatch`] if the blob is known to have another size; storage errors.
     pub fn begin_download(&self, owner: &Owner, blob: BlobRef) -> Result<Option<Download>, StoreError> {
         let claim = Claim::new(&self.inner, blob.reference)?;
@@ -135,14 +136,16 @@ impl Ledger<'_> {
     fn begin_partial(&mut self, owner: &Owner, blob: &BlobRef) -> Result<Option<u64>, StoreError> {
         let (reference, stated_bytes) = (blob.reference, blob.size_bytes);
         let mismatch = |stored_bytes| StoreError::SizeMismatch { reference, stated_bytes, stored_bytes };
-        let complete = self.roots.get(reference.as_bytes())?.map(|row| row.value());
-        match complete {
-            Some((stored_bytes, ..)) if stored_bytes != stated_bytes => return Err(mismatch(stored_bytes)),
-            Some((_, _, false)) => {
+        match self.root(&reference)?.map(|root| (root.extent, root.damaged)) {
+            Some((Extent::Blob { size_bytes: stored_bytes }, _)) if stored_bytes != stated_bytes => {
+                return Err(mismatch(stored_bytes));
+            }
+            Some((Extent::Blob { .. }, false)) => {
                 self.remove_partial(&reference)?;
                 return self.hold(owner, blob).map(|()| None);
             }
-            Some((_, _, true)) | None => {}
+            // The root alone may be here, or a tree of another kind.
+            Some(_) | None => {}
         }
         let known = self.partials.get(reference.as_bytes())?.map(|row| {
             let (size_bytes, held_chunks, reserved_bytes, _) = row.value();
@@ -161,12 +164,16 @@ impl Ledger<'_> {
             None => (0, self.reserve(stated_bytes)?),
         };
         self.partials.insert(reference.as_bytes(), (stated_bytes, held_chunks, reserved_bytes, owner.as_str()))?;
+        self.partial_times.insert(reference.as_bytes(), file::unix_seconds())?;
         Ok(Some(held_chunks))
     }
 
     fn reserve(&mut self, size_bytes: u64) -> Result<u64, StoreError> {
         let bytes = shape::stored_bytes(size_bytes);
         self.require_room(bytes)?;
+        if let Some(floor) = &self.bounds.floor {
+            floor.require(bytes)?;
+        }
         self.reserved_bytes += bytes;
         Ok(bytes)
     }
@@ -191,6 +198,7 @@ impl Ledger<'_> {
         }
         let row = (size_bytes, from + chunks.len() as u64, reserved_bytes, owner.as_str());
         self.partials.insert(reference.as_bytes(), row)?;
+        self.partial_times.insert(reference.as_bytes(), file::unix_seconds())?;
         Ok(())
     }
 
@@ -199,6 +207,7 @@ impl Ledger<'_> {
         if let Some(row) = self.partials.remove(blob.reference.as_bytes())? {
             self.reserved_bytes = self.reserved_bytes.saturating_sub(row.value().2);
         }
+        self.partial_times.remove(blob.reference.as_bytes())?;
         self.commit_blob(owner, blob)
     }
 }

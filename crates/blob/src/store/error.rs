@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use manyhands_proto::Reference;
 
+use crate::read::ReadError;
+
 /// A refusal or failure of the store. None of them is a peer's fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub enum StoreError {
         #[source]
         source: Box<redb::Error>,
     },
-    /// Another version of this program wrote the file.
+    /// A newer version of this program wrote the file; older formats are migrated.
     #[error(
         "the chunk store has format {found}, this program reads format {wanted}; use the program that wrote it, or a new data directory"
     )]
@@ -34,7 +36,7 @@ pub enum StoreError {
         /// The format of this program.
         wanted: u64,
     },
-    /// The limit is reached. Nothing held is ever evicted.
+    /// The limit is reached, also without the cache. Nothing held or pinned is ever evicted.
     #[error(
         "the chunk store is full: {used_bytes} bytes used or reserved of {limit_bytes}, {needed_bytes} more needed; \
          remove finished jobs or raise the store's limit"
@@ -53,6 +55,36 @@ pub enum StoreError {
         /// The system's error.
         #[source]
         source: io::Error,
+    },
+    /// The room on the disk is below the floor that was set. Nothing new is taken; what is here can be read and deleted.
+    #[error(
+        "the disk below the chunk store has {free_bytes} bytes free, and the store leaves {floor_bytes} alone; \
+         free some space on the disk, then try again"
+    )]
+    LowSpace {
+        /// Bytes free on the disk.
+        free_bytes: u64,
+        /// Bytes that must stay free.
+        floor_bytes: u64,
+    },
+    /// The tree is not here as a whole.
+    #[error("of the tree {reference} {missing_count} chunks or more are missing here; fetch or store it again")]
+    Incomplete {
+        /// The root.
+        reference: Reference,
+        /// The first 100 chunks that miss. What is below a missing interior chunk is not known.
+        missing: Vec<Reference>,
+        /// The number of chunks known to miss.
+        missing_count: u64,
+    },
+    /// There is no readable tree at this reference.
+    #[error("there is no tree at {reference} that can be read")]
+    Malformed {
+        /// The root.
+        reference: Reference,
+        /// Why.
+        #[source]
+        source: ReadError,
     },
     /// The blob is not here, or not complete.
     #[error("blob {reference} is not in the store")]

@@ -4,10 +4,13 @@
 //! commit. A daemon should go on by itself once the disk has room, so that is done here.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+use redb::{
+    Builder, CompactionError, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction,
+};
 
 use super::StoreError;
 
@@ -22,6 +25,8 @@ pub(super) struct StoreFile {
     opener: Box<Opener>,
     /// None after a failure, until it could be opened again.
     database: RwLock<Option<Database>>,
+    /// None if it is no file of the system's.
+    path: Option<PathBuf>,
 }
 
 impl StoreFile {
@@ -29,7 +34,7 @@ impl StoreFile {
     pub(super) fn at_path(path: &Path) -> Result<Self, StoreError> {
         let place = path.to_owned();
         let opener = move || Builder::new().set_cache_size(CACHE_BYTES).create(&place);
-        Self::with_opener(Box::new(opener)).map_err(|error| match error {
+        let opened = Self::with_opener(Box::new(opener)).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::AlreadyOpen { path: path.to_owned() },
             error => match StoreError::from(error) {
                 StoreError::Io { source } => {
@@ -38,12 +43,31 @@ impl StoreFile {
                 StoreError::Database { source } => StoreError::Open { path: path.to_owned(), source },
                 error => error,
             },
-        })
+        });
+        Ok(Self { path: Some(path.to_owned()), ..opened? })
     }
 
     pub(super) fn with_opener(opener: Box<Opener>) -> Result<Self, DatabaseError> {
         let database = RwLock::new(Some(opener()?));
-        Ok(Self { opener, database })
+        Ok(Self { opener, database, path: None })
+    }
+
+    /// The file's length in bytes.
+    pub(super) fn size_bytes(&self) -> Result<u64, StoreError> {
+        let Some(path) = &self.path else { return Ok(0) };
+        Ok(std::fs::metadata(path).map_err(|source| StoreError::Io { source })?.len())
+    }
+
+    /// Moves what is used to the front of the file and cuts off the rest. False, and nothing done, while a reader or a
+    /// writer is at work; others wait until it is done.
+    pub(super) fn compact(&self) -> Result<bool, StoreError> {
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = slot.as_mut() else { return Ok(false) };
+        match database.compact() {
+            Ok(_) => Ok(true),
+            Err(CompactionError::TransactionInProgress) => Ok(false),
+            Err(error) => Err(redb::Error::from(error).into()),
+        }
     }
 
     /// A snapshot to read from.
@@ -85,4 +109,9 @@ impl fmt::Debug for StoreFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreFile").finish_non_exhaustive()
     }
+}
+
+/// The time, for the age of downloads only.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }

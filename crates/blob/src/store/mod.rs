@@ -3,9 +3,14 @@
 //! # Promises
 //! - A blob appears when it is complete and on disk, all at once. A crash before that leaves no trace of a
 //!   [`ChunkStore::put_blob`] and leaves a download where its last saved batch was.
-//! - A blob stays while any [`Owner`] holds it; nothing is evicted to make room. At the limit the next chunk is
-//!   refused with [`StoreError::Full`], which says by how much. A download reserves its whole size before its first
-//!   chunk.
+//! - What is kept has a *root*: a blob, a tree of any redundancy level, encrypted or not, or a single chunk. It stays
+//!   while any [`Owner`] holds its root or it is pinned, and nothing evicts it. Chunks that roots share are kept once,
+//!   and go with the last.
+//! - What nobody holds is gone, unless it was released to the cache: that is evicted, oldest use first, when its room is
+//!   needed.
+//! - At the limit the next chunk is refused with [`StoreError::Full`], which says by how much. A download reserves its
+//!   whole size before its first chunk. Below the disk's floor ([`Bounds::with_floor`]) new chunks are refused with
+//!   [`StoreError::LowSpace`] while reading and deleting go on.
 //! - Every chunk is verified again when read: a bad disk shows as [`StoreError::Corrupt`], never as wrong bytes.
 //!
 //! # Layout
@@ -17,32 +22,52 @@
 //! All calls block on the disk: async callers go through `spawn_blocking`. Writers take turns; readers see a snapshot
 //! and wait for nobody. Clones share one open file.
 
+mod cache;
+mod chunks;
 mod download;
 mod error;
 mod file;
+mod gc;
 mod ledger;
+mod list;
+mod members;
 mod owner;
 mod pack;
+mod pins;
 mod reader;
+mod root;
+mod roots;
+mod scrub;
+mod space;
 mod sweep;
 mod tables;
+mod trace;
+mod trees;
+mod view;
 
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manyhands_proto::{BlobRef, Reference};
-use redb::ReadableTable as _;
 
 pub use download::{Download, SAVE_CHUNKS};
 pub use error::StoreError;
+pub use gc::Collected;
 pub use owner::{Owner, OwnerError};
 pub use reader::BlobReader;
+pub use scrub::{Corruption, Report};
+pub use space::{Bounds, DiskSpace, FreeSpace};
+pub use trees::TreeReader;
+pub use view::{Admission, Partial, Usage};
 
+use crate::chunk::Chunk;
+use crate::seal::Seal;
 use crate::split::Splitter;
 use file::StoreFile;
 use ledger::Ledger;
+use roots::Last;
 
 /// Bytes taken from a reader at a time: a multiple of the payload that keeps the calls few and the memory small.
 const READ_BYTES: usize = 64 * 1024;
@@ -56,32 +81,11 @@ pub struct ChunkStore {
 #[derive(Debug)]
 struct Inner {
     file: StoreFile,
-    limit_bytes: u64,
+    bounds: Bounds,
+    /// Reads that are not written down yet; see `cache`.
+    recent: Mutex<Vec<Reference>>,
     /// Blobs that a [`Download`] of this process is working on.
     active: Mutex<BTreeSet<Reference>>,
-}
-
-/// How full a store is. All sizes count chunks (payload and span), each distinct one once; the file is 1.14
-/// to 1.25 times as large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes of the chunks kept.
-    pub used_bytes: u64,
-    /// Bytes promised to downloads that are not complete.
-    pub reserved_bytes: u64,
-    /// The limit that both together stay within.
-    pub limit_bytes: u64,
-}
-
-/// A download that was begun and is not complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partial {
-    /// The blob.
-    pub blob: BlobRef,
-    /// Chunks held, in pre-order from the root.
-    pub held_chunks: u64,
-    /// Who began it last.
-    pub owner: Owner,
 }
 
 impl ChunkStore {
@@ -90,21 +94,30 @@ impl ChunkStore {
     ///
     /// # Errors
     /// [`StoreError::AlreadyOpen`] if this or another process has it open, [`StoreError::Open`] if the file cannot be
-    /// opened or is something else, [`StoreError::Format`] if another version wrote it.
+    /// opened or is something else, [`StoreError::Format`] if a newer version wrote it.
     pub fn open(path: &Path, limit_bytes: u64) -> Result<Self, StoreError> {
-        Self::with_file(StoreFile::at_path(path)?, limit_bytes)
+        Self::open_within(path, Bounds::new(limit_bytes))
     }
 
-    fn with_file(file: StoreFile, limit_bytes: u64) -> Result<Self, StoreError> {
+    /// As [`ChunkStore::open`], with a floor below which the disk is not filled if `bounds` has one.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::open`].
+    pub fn open_within(path: &Path, bounds: Bounds) -> Result<Self, StoreError> {
+        Self::with_file(StoreFile::at_path(path)?, bounds)
+    }
+
+    fn with_file(file: StoreFile, bounds: Bounds) -> Result<Self, StoreError> {
         tables::check_format(&file)?;
-        Ok(Self { inner: Arc::new(Inner { file, limit_bytes, active: Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { file, bounds, recent: Mutex::default(), active: Mutex::default() }) })
     }
 
     /// Stores `bytes` for `owner`. When it returns, the blob is on disk. Storing what is already there adds the owner
     /// and repairs chunks that the disk has spoilt.
     ///
     /// # Errors
-    /// [`StoreError::Full`], [`StoreError::DiskFull`] or another storage error; nothing is kept then.
+    /// [`StoreError::Full`], [`StoreError::LowSpace`], [`StoreError::DiskFull`] or another storage error; nothing is
+    /// kept then.
     pub fn put_blob(&self, owner: &Owner, bytes: &[u8]) -> Result<BlobRef, StoreError> {
         self.put_reader(owner, bytes, bytes.len() as u64)
     }
@@ -117,7 +130,10 @@ impl ChunkStore {
     /// [`StoreError::Source`] if the reader fails.
     pub fn put_reader(&self, owner: &Owner, reader: impl Read, size_bytes_max: u64) -> Result<BlobRef, StoreError> {
         self.write(|ledger| {
-            let blob = split_into(ledger, reader, size_bytes_max)?;
+            let mut splitter = Splitter::new();
+            let mut keep = |chunk: Chunk| ledger.add_chunk(&chunk);
+            feed(&mut splitter, reader, size_bytes_max, &mut keep)?;
+            let blob = splitter.finish(&mut keep)?;
             ledger.commit_blob(owner, &blob)?;
             Ok(blob)
         })
@@ -147,6 +163,7 @@ impl ChunkStore {
     /// [`StoreError::NotFound`] if the blob is not here or not complete, [`StoreError::SizeMismatch`] if it is here
     /// with another size, [`StoreError::Corrupt`] if it was found damaged before.
     pub fn reader(&self, blob: &BlobRef) -> Result<BlobReader, StoreError> {
+        self.note_use(blob.reference);
         BlobReader::open(&self.inner.file, blob)
     }
 
@@ -170,13 +187,13 @@ impl ChunkStore {
         self.write(|ledger| ledger.hold(owner, blob))
     }
 
-    /// Ends `owner`'s hold on a blob, and its download of it; the last one to go frees the chunks, except those that
+    /// Ends `owner`'s hold on a blob or another root, and its download of it; the last one to go frees the chunks, except those that
     /// other blobs share. Tells whether there was a hold or a download.
     ///
     /// # Errors
     /// Storage errors only; a spoilt interior chunk does not keep a blob from being released.
     pub fn release(&self, owner: &Owner, reference: &Reference) -> Result<bool, StoreError> {
-        self.write(|ledger| ledger.release(owner, reference))
+        self.write(|ledger| ledger.release(owner, reference, Last::Free))
     }
 
     /// Ends all that `owner` holds, downloads included. Tells how many blobs and downloads that were.
@@ -184,10 +201,10 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::release`].
     pub fn release_owner(&self, owner: &Owner) -> Result<usize, StoreError> {
-        self.write(|ledger| ledger.release_owner(owner))
+        self.write(|ledger| ledger.release_owner(owner, Last::Free))
     }
 
-    /// Removes a blob, or what there is of its download, whoever holds it. For a blob that reads as
+    /// Removes a root, or what there is of its download, whoever holds it and also if it is pinned. For a blob that reads as
     /// [`StoreError::Corrupt`]: fetch or store it again afterwards. Tells whether there was anything.
     ///
     /// # Errors
@@ -196,81 +213,12 @@ impl ChunkStore {
         self.write(|ledger| ledger.discard(reference))
     }
 
-    /// The blobs that `owner` holds.
-    ///
-    /// # Errors
-    /// Storage errors only.
-    pub fn held_by(&self, owner: &Owner) -> Result<Vec<BlobRef>, StoreError> {
-        let txn = self.inner.file.begin_read()?;
-        let (roots, holds) = (txn.open_table(tables::ROOTS)?, txn.open_table(tables::HOLDS)?);
-        let mut blobs = Vec::new();
-        for reference in tables::references_held(&holds, owner)? {
-            if let Some(row) = roots.get(reference.as_bytes())? {
-                blobs.push(BlobRef { reference, size_bytes: row.value().0 });
-            }
-        }
-        Ok(blobs)
-    }
-
-    /// All who hold a blob or have begun a download.
-    ///
-    /// # Errors
-    /// Storage errors only.
-    pub fn owners(&self) -> Result<BTreeSet<Owner>, StoreError> {
-        let txn = self.inner.file.begin_read()?;
-        let (holds, partials) = (txn.open_table(tables::HOLDS)?, txn.open_table(tables::PARTIALS)?);
-        let mut owners = BTreeSet::new();
-        for row in holds.iter()? {
-            owners.insert(Owner::from_row(row?.0.value().0));
-        }
-        for row in partials.iter()? {
-            owners.insert(Owner::from_row(row?.1.value().3));
-        }
-        Ok(owners)
-    }
-
-    /// The downloads that are begun and not complete, whether or not anybody works on them.
-    ///
-    /// # Errors
-    /// Storage errors only.
-    pub fn partials(&self) -> Result<Vec<Partial>, StoreError> {
-        let txn = self.inner.file.begin_read()?;
-        let partials = txn.open_table(tables::PARTIALS)?;
-        let rows = partials.iter()?.map(|row| {
-            let (reference, row) = row?;
-            let (size_bytes, held_chunks, _, owner) = row.value();
-            let blob = BlobRef { reference: Reference(*reference.value()), size_bytes };
-            Ok(Partial { blob, held_chunks, owner: Owner::from_row(owner) })
-        });
-        rows.collect()
-    }
-
-    /// How full the store is.
-    ///
-    /// # Errors
-    /// Storage errors only.
-    pub fn usage(&self) -> Result<Usage, StoreError> {
-        let txn = self.inner.file.begin_read()?;
-        let counters = txn.open_table(tables::COUNTERS)?;
-        Ok(Usage {
-            used_bytes: tables::counter(&counters, tables::USED_BYTES)?,
-            reserved_bytes: tables::counter(&counters, tables::RESERVED_BYTES)?,
-            limit_bytes: self.inner.limit_bytes,
-        })
-    }
-
-    /// Bytes of the chunks kept; see [`Usage`].
-    ///
-    /// # Errors
-    /// Storage errors only.
-    pub fn used_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.usage()?.used_bytes)
-    }
-
     /// Runs `work` in one transaction: all of it is on disk afterwards, or nothing.
     fn write<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let txn = self.inner.file.begin_write()?;
-        let mut ledger = Ledger::open(&txn, self.inner.limit_bytes)?;
+        let mut ledger = Ledger::open(&txn, &self.inner.bounds)?;
+        let recent = std::mem::take(&mut *self.inner.recent());
+        ledger.note_uses(recent)?;
         let outcome = work(&mut ledger)?;
         ledger.finish()?;
         txn.commit()?;
@@ -279,19 +227,28 @@ impl ChunkStore {
 }
 
 impl Inner {
-    fn active(&self) -> std::sync::MutexGuard<'_, BTreeSet<Reference>> {
+    fn recent(&self) -> MutexGuard<'_, Vec<Reference>> {
+        // As below.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn active(&self) -> MutexGuard<'_, BTreeSet<Reference>> {
         // The set is valid after any panic: each change is a single call.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn split_into(ledger: &mut Ledger<'_>, mut reader: impl Read, size_bytes_max: u64) -> Result<BlobRef, StoreError> {
-    let mut splitter = Splitter::new();
+/// Cuts all that `reader` gives, at most `size_bytes_max`; finishing is left to the caller.
+fn feed<S: Seal>(
+    splitter: &mut Splitter<S>,
+    mut reader: impl Read,
+    size_bytes_max: u64,
+    keep: &mut impl FnMut(Chunk) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut buffer = vec![0; READ_BYTES];
-    let mut keep = |chunk| ledger.add_chunk(&chunk);
     loop {
         let count = match reader.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(StoreError::Source { source }),
@@ -300,9 +257,8 @@ fn split_into(ledger: &mut Ledger<'_>, mut reader: impl Read, size_bytes_max: u6
         if size_bytes > size_bytes_max {
             return Err(StoreError::TooLarge { size_bytes, max_bytes: size_bytes_max });
         }
-        splitter.update(buffer.get(..count).unwrap_or_default(), &mut keep)?;
+        splitter.update(buffer.get(..count).unwrap_or_default(), keep)?;
     }
-    splitter.finish(&mut keep)
 }
 
 #[cfg(test)]

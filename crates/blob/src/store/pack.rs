@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 
 use manyhands_proto::Reference;
 
-use crate::chunk::Chunk;
-
-/// Chunks in a full pack: 15 take at most 62,070 bytes, the most that fits a 64 KiB page of redb with its header.
+/// Chunks in a full pack: 15 take 62,070 bytes, or 63,525 if all have an owner, the most that fits a 64 KiB page of
+/// redb with its header.
 pub(super) const PACK_CHUNKS: usize = 15;
 
-/// Appends `chunk`.
-pub(super) fn push(pack: &mut Vec<u8>, chunk: &Chunk) {
-    push_slot(pack, &chunk.reference(), chunk.wire());
+/// Appends a chunk's wire form.
+pub(super) fn push(pack: &mut Vec<u8>, reference: &Reference, wire: &[u8]) {
+    pack.extend_from_slice(reference.as_bytes());
+    pack.extend_from_slice(&(wire.len() as u16).to_le_bytes());
+    pack.extend_from_slice(wire);
 }
 
 /// The wire form stored for `reference`, if the pack has it.
@@ -20,10 +21,10 @@ pub(super) fn find<'p>(pack: &'p [u8], reference: &Reference) -> Option<&'p [u8]
     slots(pack).find(|(held, _)| held == reference).map(|(_, wire)| wire)
 }
 
-/// The pack with `chunk` in place of what is stored under its address.
-pub(super) fn repaired(pack: &[u8], chunk: &Chunk) -> Vec<u8> {
-    let mut copy = without(pack, &BTreeSet::from([chunk.reference()]));
-    push(&mut copy, chunk);
+/// The pack with `wire` in place of what is stored for `reference`.
+pub(super) fn repaired(pack: &[u8], reference: Reference, wire: &[u8]) -> Vec<u8> {
+    let mut copy = without(pack, &BTreeSet::from([reference]));
+    push(&mut copy, &reference, wire);
     copy
 }
 
@@ -31,17 +32,12 @@ pub(super) fn repaired(pack: &[u8], chunk: &Chunk) -> Vec<u8> {
 pub(super) fn without(pack: &[u8], dead: &BTreeSet<Reference>) -> Vec<u8> {
     let mut copy = Vec::with_capacity(pack.len());
     let live = slots(pack).filter(|(reference, _)| !dead.contains(reference));
-    live.for_each(|(reference, wire)| push_slot(&mut copy, &reference, wire));
+    live.for_each(|(reference, wire)| push(&mut copy, &reference, wire));
     copy
 }
 
-fn push_slot(pack: &mut Vec<u8>, reference: &Reference, wire: &[u8]) {
-    pack.extend_from_slice(reference.as_bytes());
-    pack.extend_from_slice(&(wire.len() as u16).to_le_bytes());
-    pack.extend_from_slice(wire);
-}
-
-fn slots(pack: &[u8]) -> impl Iterator<Item = (Reference, &[u8])> {
+/// All chunks of the pack, as far as it can be read.
+pub(super) fn slots(pack: &[u8]) -> impl Iterator<Item = (Reference, &[u8])> {
     let mut rest = pack;
     std::iter::from_fn(move || {
         let (reference, after) = rest.split_first_chunk()?;
@@ -56,6 +52,7 @@ fn slots(pack: &[u8]) -> impl Iterator<Item = (Reference, &[u8])> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::chunk::Chunk;
     use proptest::prelude::*;
 
     fn chunk(byte: u8) -> Chunk {
@@ -65,7 +62,7 @@ mod tests {
     #[test]
     fn chunks_are_found_removed_and_repaired() {
         let mut pack = Vec::new();
-        (0..15).for_each(|byte| push(&mut pack, &chunk(byte)));
+        (0..15).for_each(|byte| push(&mut pack, &chunk(byte).reference(), chunk(byte).wire()));
         assert_eq!(find(&pack, &chunk(9).reference()), Some(chunk(9).wire()));
         assert_eq!(find(&pack, &chunk(99).reference()), None);
 
@@ -77,7 +74,10 @@ mod tests {
         let last = pack.len() - 1;
         pack[last] ^= 1;
         assert_ne!(find(&pack, &chunk(14).reference()), Some(chunk(14).wire()));
-        assert_eq!(find(&repaired(&pack, &chunk(14)), &chunk(14).reference()), Some(chunk(14).wire()));
+        assert_eq!(
+            find(&repaired(&pack, chunk(14).reference(), chunk(14).wire()), &chunk(14).reference()),
+            Some(chunk(14).wire())
+        );
     }
 
     proptest! {

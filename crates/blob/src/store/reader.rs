@@ -2,11 +2,13 @@
 
 use std::io;
 
-use manyhands_proto::BlobRef;
+use manyhands_proto::{BlobRef, Reference};
 use redb::{ReadOnlyTable, ReadTransaction};
 
 use super::file::StoreFile;
+use super::root::Extent;
 use super::{StoreError, tables};
+use crate::any::AnyChunk;
 use crate::chunk::Chunk;
 use crate::shape;
 use crate::walk::Walk;
@@ -29,13 +31,13 @@ impl BlobReader {
     pub(super) fn open(file: &StoreFile, blob: &BlobRef) -> Result<Self, StoreError> {
         let txn = file.begin_read()?;
         let (reference, stated_bytes) = (blob.reference, blob.size_bytes);
-        let row = txn.open_table(tables::ROOTS)?.get(reference.as_bytes())?.map(|row| row.value());
-        match row {
-            None => Err(StoreError::NotFound { reference }),
-            Some((stored_bytes, ..)) if stored_bytes != stated_bytes => {
+        let root = tables::root(&txn.open_table(tables::ROOTS)?, &reference)?;
+        match root.map(|root| (root.extent, root.damaged)) {
+            None | Some((Extent::Listed { .. } | Extent::Single, _)) => Err(StoreError::NotFound { reference }),
+            Some((Extent::Blob { size_bytes: stored_bytes }, _)) if stored_bytes != stated_bytes => {
                 Err(StoreError::SizeMismatch { reference, stated_bytes, stored_bytes })
             }
-            Some((_, _, true)) => Err(StoreError::Corrupt { reference }),
+            Some((_, true)) => Err(StoreError::Corrupt { reference }),
             Some(_) => Ok(Self { pages: ChunkPages::open(&txn)?, walk: Walk::new(*blob), leaf: None }),
         }
     }
@@ -73,6 +75,16 @@ impl BlobReader {
 impl ChunkPages {
     pub(super) fn open(txn: &ReadTransaction) -> Result<Self, StoreError> {
         Ok(Self { chunks: txn.open_table(tables::CHUNKS)?, packs: txn.open_table(tables::PACKS)? })
+    }
+
+    /// Whether there is a chunk at `reference`, damaged or not.
+    pub(super) fn has(&self, reference: Reference) -> Result<bool, StoreError> {
+        Ok(self.chunks.get(reference.as_bytes())?.is_some())
+    }
+
+    /// The chunk at `reference` of whatever kind, verified, if there is one.
+    pub(super) fn any(&self, reference: Reference) -> Result<Option<AnyChunk>, StoreError> {
+        tables::load_any(&self.chunks, &self.packs, reference)
     }
 
     /// Moves `walk` past its first `count` chunks, reading interior ones only.
@@ -113,6 +125,12 @@ impl io::Read for BlobReader {
                 None => return Ok(0),
             }
         }
+    }
+}
+
+impl std::fmt::Debug for ChunkPages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChunkPages").finish_non_exhaustive()
     }
 }
 

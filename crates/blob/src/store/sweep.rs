@@ -6,16 +6,18 @@ use redb::{ReadableTable as _, Table, TableDefinition};
 
 use super::StoreError;
 use super::ledger::Ledger;
-use crate::walk::Walk;
+use super::members::Members;
+use super::root::Root;
 
-/// Uses by chunk, only while counting. On disk, because a large store's chunks do not fit a weak machine's memory.
-const USES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("uses");
+/// Uses and idle uses by chunk, only while counting. On disk, because a large store's chunks do not fit a weak
+/// machine's memory.
+const USES: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("uses");
 
-type Uses<'t> = Table<'t, &'static [u8; 32], u64>;
+type Uses<'t> = Table<'t, &'static [u8; 32], (u64, u64)>;
 
 impl Ledger<'_> {
-    /// Sets every chunk's uses to what the blobs and downloads need. A blob that cannot be walked is marked as
-    /// damaged and has no uses; a download that cannot be walked is forgotten.
+    /// Sets every chunk's uses to what the roots and downloads need. A root that cannot be walked is marked as damaged
+    /// and has no uses, or goes if it is in the cache; a download that cannot be walked is forgotten.
     pub(super) fn recount(&mut self) -> Result<(), StoreError> {
         let mut uses = self.txn.open_table(USES)?;
         self.count_roots(&mut uses)?;
@@ -30,12 +32,19 @@ impl Ledger<'_> {
         let mut rows = Vec::new();
         for row in self.roots.iter()? {
             let (reference, row) = row?;
-            rows.push((Reference(*reference.value()), row.value()));
+            rows.extend(Root::of_row(row.value()).map(|root| (Reference(*reference.value()), root)));
         }
-        for (reference, (size_bytes, holders, damaged)) in rows {
-            let blob = BlobRef { reference, size_bytes };
-            if !damaged && !self.count_tree(&blob, u64::MAX, uses)? {
-                self.roots.insert(reference.as_bytes(), (size_bytes, holders, true))?;
+        for (reference, root) in rows {
+            let is_cached = self.cache.get(reference.as_bytes())?.is_some();
+            if root.damaged || self.count(|| Members::of(reference, root.extent), is_cached, uses)? {
+                continue;
+            }
+            if is_cached {
+                self.forget_cached(&reference)?;
+                self.roots.remove(reference.as_bytes())?;
+                self.drop_list(root.extent)?;
+            } else {
+                self.roots.insert(reference.as_bytes(), Root { damaged: true, ..root }.to_row())?;
             }
         }
         Ok(())
@@ -49,67 +58,54 @@ impl Ledger<'_> {
             rows.push((BlobRef { reference: Reference(*reference.value()), size_bytes }, held_chunks, reserved_bytes));
         }
         for (blob, held_chunks, reserved_bytes) in rows {
-            if !self.count_tree(&blob, held_chunks, uses)? {
+            if !self.count(|| Members::first(blob, held_chunks), false, uses)? {
                 self.partials.remove(blob.reference.as_bytes())?;
+                self.partial_times.remove(blob.reference.as_bytes())?;
                 self.reserved_bytes = self.reserved_bytes.saturating_sub(reserved_bytes);
             }
         }
         Ok(())
     }
 
-    /// Counts one use for each of the blob's first `count` chunks, or none and says false if they cannot all be found.
-    fn count_tree(&self, blob: &BlobRef, count: u64, uses: &mut Uses<'_>) -> Result<bool, StoreError> {
-        match self.visit_tree(blob, count, &mut |_| Ok(())) {
-            Err(StoreError::Corrupt { .. }) => return Ok(false),
-            outcome => outcome?,
+    /// Counts one use for each place, or none and says false if they cannot all be found.
+    fn count(&self, members: impl Fn() -> Members, is_idle: bool, uses: &mut Uses<'_>) -> Result<bool, StoreError> {
+        if !self.has_all(members())? {
+            return Ok(false);
         }
-        self.visit_tree(blob, count, &mut |reference| {
-            let known = uses.get(reference.as_bytes())?.map(|row| row.value()).unwrap_or_default();
-            uses.insert(reference.as_bytes(), known + 1)?;
-            Ok(())
-        })?;
+        let mut members = members();
+        while let Some(reference) = members.next(self)? {
+            let (known, idle) = uses.get(reference.as_bytes())?.map(|row| row.value()).unwrap_or_default();
+            uses.insert(reference.as_bytes(), (known + 1, idle + u64::from(is_idle)))?;
+        }
         Ok(true)
-    }
-
-    fn visit_tree(
-        &self,
-        blob: &BlobRef,
-        count: u64,
-        visit: &mut impl FnMut(Reference) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut walk = Walk::new(*blob);
-        while let Some(expected) = walk.expected().filter(|_| walk.passed_chunks() < count) {
-            let reference = expected.reference;
-            let corrupt = || StoreError::Corrupt { reference };
-            if !expected.is_leaf() {
-                walk.accept(&self.load_chunk(reference)?).map_err(|_| corrupt())?;
-            } else {
-                self.chunks.get(reference.as_bytes())?.ok_or_else(corrupt)?;
-                walk.skip();
-            }
-            visit(reference)?;
-        }
-        Ok(())
     }
 
     /// Only rows that change are held in memory: those below what was spoilt.
     fn apply(&mut self, uses: &Uses<'_>) -> Result<(), StoreError> {
-        let mut changed = Vec::new();
+        let (mut changed, mut cached_bytes) = (Vec::new(), 0);
         for row in self.chunks.iter()? {
             let (reference, row) = row?;
-            let (pack, counted, length) = row.value();
-            let due = uses.get(reference.value())?.map(|row| row.value()).unwrap_or_default();
-            if due != counted {
-                changed.push((Reference(*reference.value()), (pack, due, length)));
+            let (_, counted, length) = row.value();
+            let (due, idle_due) = uses.get(reference.value())?.map(|row| row.value()).unwrap_or_default();
+            let idle = self.idle.get(reference.value())?.map(|row| row.value()).unwrap_or_default();
+            if due > 0 && due == idle_due {
+                cached_bytes += u64::from(length);
+            }
+            if (due, idle_due) != (counted, idle) {
+                changed.push((Reference(*reference.value()), due, idle_due));
             }
         }
-        for (reference, (pack, due, length)) in changed {
-            if due == 0 {
-                self.bury(reference)?;
-            } else {
-                self.chunks.insert(reference.as_bytes(), (pack, due, length))?;
+        for (reference, due, idle_due) in changed {
+            let row = self.chunks.get(reference.as_bytes())?.map(|row| row.value());
+            match row {
+                Some((pack, _, length)) if due > 0 => {
+                    self.chunks.insert(reference.as_bytes(), (pack, due, length))?;
+                    self.set_idle(reference, idle_due)?;
+                }
+                Some(_) | None => self.bury(reference)?,
             }
         }
+        self.cached_bytes = cached_bytes;
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl Disk {
         let opener = move || -> std::result::Result<Database, redb::DatabaseError> {
             Builder::new().create_with_backend(disk.clone())
         };
-        ChunkStore::with_file(StoreFile::with_opener(Box::new(opener)).unwrap(), limit_bytes).unwrap()
+        ChunkStore::with_file(StoreFile::with_opener(Box::new(opener)).unwrap(), Bounds::new(limit_bytes)).unwrap()
     }
 }
 
@@ -121,12 +121,12 @@ fn another_format_is_refused() {
     let disk = Disk::default();
     let store = disk.store(1 << 30);
     let txn = store.inner.file.begin_write().unwrap();
-    txn.open_table(tables::COUNTERS).unwrap().insert("format", 2).unwrap();
+    txn.open_table(tables::COUNTERS).unwrap().insert("format", 3).unwrap();
     txn.commit().unwrap();
     drop(store);
     let opener = move || Builder::new().create_with_backend(disk.clone());
-    let refused = ChunkStore::with_file(StoreFile::with_opener(Box::new(opener)).unwrap(), 1);
-    assert!(matches!(refused, Err(StoreError::Format { found: 2, wanted: 1 })));
+    let refused = ChunkStore::with_file(StoreFile::with_opener(Box::new(opener)).unwrap(), Bounds::new(1));
+    assert!(matches!(refused, Err(StoreError::Format { found: 3, wanted: 2 })));
 }
 
 /// One random step on the store.

@@ -1,0 +1,82 @@
+//! The room on the disk below the store, and the floor that new chunks must leave: a full disk is met with an error in
+//! time, while there is still room to delete. Reading the room is behind a trait, so that tests can make it up.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// New chunks between two looks at the disk: 4 MB, so that the floor is missed by little more, and the look (one
+/// system call) costs nothing beside it.
+pub(super) const CHECK_CHUNKS: u64 = 1024;
+
+/// Tells how much room there is below a store.
+pub trait FreeSpace: fmt::Debug + Send + Sync {
+    /// Bytes that this process may still write.
+    ///
+    /// # Errors
+    /// The system's.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// The room on the file system that a path is on.
+#[derive(Debug, Clone)]
+pub struct DiskSpace {
+    path: PathBuf,
+}
+
+impl DiskSpace {
+    /// Of the file system with `path`, which must exist: the store's folder.
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+}
+
+impl FreeSpace for DiskSpace {
+    fn free_bytes(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.path)?;
+        // What is left to users who are not root.
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+}
+
+/// How a store is bounded.
+#[derive(Debug)]
+pub struct Bounds {
+    pub(super) limit_bytes: u64,
+    pub(super) floor: Option<Floor>,
+}
+
+#[derive(Debug)]
+pub(super) struct Floor {
+    bytes: u64,
+    space: Box<dyn FreeSpace>,
+}
+
+impl Bounds {
+    /// A store of at most `limit_bytes`, as [`Usage`](super::Usage) counts them, on a disk that nobody watches.
+    pub fn new(limit_bytes: u64) -> Self {
+        Self { limit_bytes, floor: None }
+    }
+
+    /// Refuses new chunks while `space` has less than `floor_bytes` free. Leave room for deleting, which writes too:
+    /// 100 MB is plenty.
+    #[must_use]
+    pub fn with_floor(self, floor_bytes: u64, space: impl FreeSpace + 'static) -> Self {
+        Self { floor: Some(Floor { bytes: floor_bytes, space: Box::new(space) }), ..self }
+    }
+}
+
+impl Floor {
+    /// Refuses if the disk has not room for `needed_bytes` of chunks above the floor.
+    pub(super) fn require(&self, needed_bytes: u64) -> Result<(), StoreError> {
+        let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
+        // The file is up to 1.25 times as large as its chunks; see `Usage`.
+        let due_bytes = self.bytes.saturating_add(needed_bytes).saturating_add(needed_bytes / 4);
+        if free_bytes < due_bytes {
+            return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! What can be asked of the store: who holds what, what is under way, how full it is.
+
+use std::collections::BTreeSet;
+
+use manyhands_proto::{BlobRef, Reference};
+use redb::ReadableTable as _;
+
+use super::root::Extent;
+use super::{ChunkStore, Owner, StoreError, tables};
+use crate::shape;
+
+/// How full a store is. All sizes count chunks (payload and span), each distinct one once; the file is 1.14
+/// to 1.25 times as large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the chunks kept, the cache's included.
+    pub used_bytes: u64,
+    /// Bytes promised to downloads that are not complete.
+    pub reserved_bytes: u64,
+    /// Of the bytes used, those that only the cache needs: they yield as soon as there is need.
+    pub cached_bytes: u64,
+    /// The limit that bytes used and reserved together stay within.
+    pub limit_bytes: u64,
+}
+
+/// A download that was begun and is not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// The blob.
+    pub blob: BlobRef,
+    /// Chunks held, in pre-order from the root.
+    pub held_chunks: u64,
+    /// Who began it last.
+    pub owner: Owner,
+}
+
+/// Whether there is room for work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// There is, with what the cache yields.
+    Yes,
+    /// Not within the store's limit.
+    OverLimit {
+        /// Bytes that are too few.
+        short_bytes: u64,
+    },
+    /// Not on the disk.
+    LowSpace {
+        /// Bytes free on the disk.
+        free_bytes: u64,
+        /// Bytes that must stay free.
+        floor_bytes: u64,
+    },
+}
+
+impl ChunkStore {
+    /// The blobs that `owner` holds. Trees of another kind and single chunks are in [`ChunkStore::held_roots`] only.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn held_by(&self, owner: &Owner) -> Result<Vec<BlobRef>, StoreError> {
+        let txn = self.inner.file.begin_read()?;
+        let (roots, holds) = (txn.open_table(tables::ROOTS)?, txn.open_table(tables::HOLDS)?);
+        let mut blobs = Vec::new();
+        for reference in tables::references_held(&holds, owner.as_str())? {
+            if let Some(Extent::Blob { size_bytes }) = tables::root(&roots, &reference)?.map(|root| root.extent) {
+                blobs.push(BlobRef { reference, size_bytes });
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// The references of all that `owner` holds: blobs, trees and single chunks.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn held_roots(&self, owner: &Owner) -> Result<Vec<Reference>, StoreError> {
+        tables::references_held(&self.inner.file.begin_read()?.open_table(tables::HOLDS)?, owner.as_str())
+    }
+
+    /// All who hold something or have begun a download. A pin is nobody's.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn owners(&self) -> Result<BTreeSet<Owner>, StoreError> {
+        let txn = self.inner.file.begin_read()?;
+        let (holds, partials) = (txn.open_table(tables::HOLDS)?, txn.open_table(tables::PARTIALS)?);
+        let mut owners = BTreeSet::new();
+        for row in holds.iter()? {
+            let row = row?;
+            let (holder, _) = row.0.value();
+            if holder != tables::PINS {
+                owners.insert(Owner::from_row(holder));
+            }
+        }
+        for row in partials.iter()? {
+            owners.insert(Owner::from_row(row?.1.value().3));
+        }
+        Ok(owners)
+    }
+
+    /// The downloads that are begun and not complete, whether or not anybody works on them.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn partials(&self) -> Result<Vec<Partial>, StoreError> {
+        let txn = self.inner.file.begin_read()?;
+        let partials = txn.open_table(tables::PARTIALS)?;
+        let rows = partials.iter()?.map(|row| {
+            let (reference, row) = row?;
+            let (size_bytes, held_chunks, _, owner) = row.value();
+            let blob = BlobRef { reference: Reference(*reference.value()), size_bytes };
+            Ok(Partial { blob, held_chunks, owner: Owner::from_row(owner) })
+        });
+        rows.collect()
+    }
+
+    /// How full the store is.
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let txn = self.inner.file.begin_read()?;
+        let counters = txn.open_table(tables::COUNTERS)?;
+        Ok(Usage {
+            used_bytes: tables::counter(&counters, tables::USED_BYTES)?,
+            reserved_bytes: tables::counter(&counters, tables::RESERVED_BYTES)?,
+            cached_bytes: tables::counter(&counters, tables::CACHED_BYTES)?,
+            limit_bytes: self.inner.bounds.limit_bytes,
+        })
+    }
+
+    /// Bytes of the chunks kept; see [`Usage`].
+    ///
+    /// # Errors
+    /// Storage errors only.
+    pub fn used_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.usage()?.used_bytes)
+    }
+
+    /// Whether a blob of `size_bytes` could be stored now: ask before taking work that brings as much. It reserves
+    /// nothing; [`ChunkStore::begin_download`] does.
+    ///
+    /// # Errors
+    /// Storage errors; [`StoreError::Io`] also if the room on the disk cannot be told.
+    pub fn admits(&self, size_bytes: u64) -> Result<Admission, StoreError> {
+        let (usage, needed_bytes) = (self.usage()?, shape::stored_bytes(size_bytes));
+        let held_bytes = (usage.used_bytes + usage.reserved_bytes).saturating_sub(usage.cached_bytes);
+        let short_bytes = held_bytes.saturating_add(needed_bytes).saturating_sub(usage.limit_bytes);
+        if short_bytes > 0 {
+            return Ok(Admission::OverLimit { short_bytes });
+        }
+        match self.inner.bounds.floor.as_ref().map(|floor| floor.require(needed_bytes)) {
+            None | Some(Ok(())) => Ok(Admission::Yes),
+            Some(Err(StoreError::LowSpace { free_bytes, floor_bytes })) => {
+                Ok(Admission::LowSpace { free_bytes, floor_bytes })
+            }
+            Some(Err(error)) => Err(error),
+        }
+    }
+}
