@@ -172,7 +172,7 @@ impl ChunkStore {
     /// # Errors
     /// Those of [`ChunkStore::reader`], except not found.
     pub fn has(&self, blob: &BlobRef) -> Result<bool, StoreError> {
-        match self.reader(blob) {
+        match BlobReader::open(&self.inner.file, blob) {
             Ok(_) => Ok(true),
             Err(StoreError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),

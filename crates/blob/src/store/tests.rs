@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod model;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,6 +129,47 @@ fn another_format_is_refused() {
     let opener = move || Builder::new().create_with_backend(disk.clone());
     let refused = ChunkStore::with_file(StoreFile::with_opener(Box::new(opener)).unwrap(), Bounds::new(1));
     assert!(matches!(refused, Err(StoreError::Format { found: 3, wanted: 2 })));
+}
+
+/// A file as format 1 left it: blobs and a download, and none of the tables that came later.
+#[test]
+fn a_file_of_format_1_is_migrated() {
+    let disk = Disk::default();
+    let store = disk.store(1 << 30);
+    let kept = store.put_blob(&owner("a"), &noise(100_000, 1)).unwrap();
+    let (begun, chunks) = pre_order(&noise(50_000, 2));
+    let mut download = store.begin_download(&owner("b"), begun).unwrap().unwrap();
+    chunks[..5].iter().for_each(|chunk| download.accept(chunk.clone()).unwrap());
+    download.save().unwrap();
+    drop(download);
+    let used_bytes = store.used_bytes().unwrap();
+
+    let txn = store.inner.file.begin_write().unwrap();
+    txn.open_table(tables::BLOBS_1).unwrap().insert(kept.reference.as_bytes(), (100_000, 1, false)).unwrap();
+    txn.delete_table(tables::ROOTS).unwrap();
+    txn.delete_table(tables::LISTS).unwrap();
+    txn.delete_table(tables::CACHE).unwrap();
+    txn.delete_table(tables::CACHE_ORDER).unwrap();
+    txn.delete_table(tables::IDLE).unwrap();
+    txn.delete_table(tables::PARTIAL_TIMES).unwrap();
+    let mut counters = txn.open_table(tables::COUNTERS).unwrap();
+    counters.insert("format", 1).unwrap();
+    for name in [tables::CACHED_BYTES, tables::NEXT_LIST, tables::NEXT_USE] {
+        counters.remove(name).unwrap();
+    }
+    drop(counters);
+    txn.commit().unwrap();
+    drop(store);
+
+    let store = disk.store(1 << 30);
+    assert!(store.read_blob(&kept, 1 << 20).unwrap() == noise(100_000, 1));
+    assert_eq!(store.used_bytes().unwrap(), used_bytes);
+    let age = std::time::Duration::from_secs(3600);
+    assert_eq!(store.gc(age).unwrap().partials, 0, "a download is as old as the migration");
+    assert_eq!(store.begin_download(&owner("b"), begun).unwrap().unwrap().saved_chunks(), 5);
+    assert!(store.release_to_cache(&owner("a"), &kept.reference).unwrap());
+    let report = store.scrub(None, |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.corrupt, report.disagreements), (vec![], vec![]));
 }
 
 /// One random step on the store.

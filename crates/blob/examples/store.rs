@@ -1,0 +1,87 @@
+//! What the store costs: 64 MiB of random data written to it and read from it, beside a plain copy of the same file that
+//! is synced. Run in release: `cargo run --release -p manyhands-blob --example store`.
+
+#![allow(clippy::print_stdout)] // What it measured.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use manyhands_blob::{ChunkStore, Owner};
+
+const SIZE_BYTES: usize = 64 << 20;
+const RUNS: usize = 5;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir_in(".")?;
+    let source = folder.path().join("source");
+    let bytes = random();
+    File::create(&source)?.write_all(&bytes)?;
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    let mut file_bytes = 0;
+    for run in 0..RUNS {
+        let path = folder.path().join(format!("{run}.redb"));
+        let store = ChunkStore::open(&path, 1 << 30)?;
+        let began = Instant::now();
+        let blob = store.put_reader(&Owner::new("bench")?, File::open(&source)?, u64::MAX)?;
+        let stored = began.elapsed();
+        let began = Instant::now();
+        io::copy(&mut store.reader(&blob)?, &mut io::sink())?;
+        let read = began.elapsed();
+        file_bytes = std::fs::metadata(&path)?.len();
+        drop(store);
+        std::fs::remove_file(&path)?;
+        for (times, took) in times.iter_mut().zip([stored, copy(&source, &path)?, read, read_file(&source)?]) {
+            times.push(took);
+        }
+    }
+    let [stored, copied, read, read_plain] = times.map(|mut times| {
+        times.sort();
+        times.get(RUNS / 2).copied().unwrap_or_default()
+    });
+    println!("median of {RUNS} runs, {} MiB of random data", SIZE_BYTES >> 20);
+    line("write", stored, copied);
+    line("read", read, read_plain);
+    println!("file: {:.2} times the data", file_bytes as f64 / SIZE_BYTES as f64);
+    Ok(())
+}
+
+fn line(what: &str, store: Duration, plain: Duration) {
+    let speed = |took: Duration| SIZE_BYTES as f64 / 1e6 / took.as_secs_f64();
+    let ratio = store.as_secs_f64() / plain.as_secs_f64();
+    println!(
+        "{what:5}  store {:7.1} MB/s  plain file {:7.1} MB/s  {ratio:.1} times as long",
+        speed(store),
+        speed(plain)
+    );
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) -> io::Result<Duration> {
+    let began = Instant::now();
+    let mut file = File::create(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    file.sync_all()?;
+    let took = began.elapsed();
+    std::fs::remove_file(to)?;
+    Ok(took)
+}
+
+fn read_file(path: &std::path::Path) -> io::Result<Duration> {
+    let (began, mut file, mut buffer) = (Instant::now(), File::open(path)?, vec![0; 64 << 10]);
+    while file.read(&mut buffer)? > 0 {
+        black_box(&buffer);
+    }
+    Ok(began.elapsed())
+}
+
+fn random() -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..SIZE_BYTES / 8).flat_map(|_| next()).collect()
+}
