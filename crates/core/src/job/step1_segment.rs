@@ -31,11 +31,11 @@ pub struct ExecutionInfo {
 impl<P: ProofSystem> Job<P> {
     /// Runs the guest, at several of `sizes` first if its size is to be chosen and there is a choice.
     pub(crate) fn start(&mut self, sizes: Vec<Po2>, cx: &mut Context<'_, P>) {
-        self.spec.is_auto &= sizes.len() > 1;
-        cx.out.command(match self.spec.is_auto {
-            true => Command::Survey { job: self.id, sizes },
-            false => Command::Execute { job: self.id },
-        });
+        match (self.spec.is_auto, sizes.len()) {
+            (true, 0 | 1) => self.sized(None, cx),
+            (true, _) => cx.out.command(Command::Survey { job: self.id, sizes }),
+            (false, _) => cx.out.command(Command::Execute { job: self.id }),
+        }
     }
 
     /// The guest was looked at. Without a choice, because it failed or no node is there any more, it runs at the size that was a guess: what is

@@ -252,6 +252,7 @@ fn without_a_choice_or_a_survey_the_guest_runs_at_the_first_guess() {
     let desk = fleet.here();
     submit(desk);
     assert!(desk.executes(), "nobody is there to choose for");
+    assert!(matches!(desk.events().as_slice(), [Event::Sized { sizing: None, .. }]), "that too is settled for good");
     let mut fleet = Fleet::new();
     fleet.machines(1, 17, 28);
     let desk = fleet.here();

@@ -367,7 +367,7 @@ mod tests {
         drop(db);
         let mut read = JobsDb::open(&path).unwrap().open_jobs().unwrap();
         read.sort_by_key(|row| row.job);
-        assert_eq!(read[0], auto(1), "it is chosen after the restart");
+        assert_eq!(read[0], auto(1), "what was not settled is not thought to be");
         let known: Vec<_> = read[1..].iter().map(|row| (row.spec.po2.get(), row.spec.is_auto, &row.sizing)).collect();
         assert_eq!(known, [(17, false, &Some(sizing)), (16, false, &None)]);
     }

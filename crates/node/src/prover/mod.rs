@@ -12,7 +12,7 @@ use manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
 use manyhands_net::{Identity, Net, peer_text};
 use manyhands_proto::Po2;
 use manyhands_proto::message::{Capabilities, Holder};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
@@ -20,7 +20,7 @@ use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, machine};
 use shell::{Shell, Sources};
-use tasks::{Feedback, Tasks};
+use tasks::{FETCHES_MAX, Feedback, Tasks};
 
 mod pace;
 mod shell;
@@ -81,6 +81,7 @@ pub async fn run(
             net: net.clone(),
             store: store.clone(),
             providers: Providers::new(net.clone(), store.clone()),
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: program,
             options,
             idle: Arc::new(Mutex::new(Vec::new())),

@@ -12,12 +12,16 @@ use manyhands_proto::message::{Holder, Lease, Request};
 use manyhands_proto::worker::{Report, Task};
 use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
 use serde_bytes::ByteBuf;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::pace::Pace;
 use crate::blobs::on_store;
 use crate::providers::Providers;
 use crate::worker::{Worker, WorkerError, WorkerOptions};
+
+/// Leases whose inputs a node fetches at the same time. Half of what a holder gives one peer: a node of many slots would hear Busy from its
+/// gateway otherwise, and lose the lease.
+pub(crate) const FETCHES_MAX: usize = 4;
 
 /// What a task tells the event loop.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(crate) struct Tasks {
     pub(crate) net: Net,
     pub(crate) store: ChunkStore,
     pub(crate) providers: Providers,
+    /// Leases whose inputs are fetched at the same time; see [`FETCHES_MAX`].
+    pub(crate) fetches: Arc<Semaphore>,
     pub(crate) worker: PathBuf,
     pub(crate) options: WorkerOptions,
     /// Workers without a task, at most one for each slot.
@@ -98,6 +104,7 @@ impl Tasks {
 
     /// Gets a lease's inputs into the store.
     pub(crate) async fn fetch(self, lease: Box<Lease>) {
+        let Ok(_turn) = self.fetches.acquire().await else { return };
         let mut result = Ok(());
         for (place, input) in lease.inputs.iter().enumerate() {
             let holders = in_turn(&lease.holders, place);
