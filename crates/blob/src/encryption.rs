@@ -81,6 +81,14 @@ impl EncryptedReference {
         Self { address: Reference(half(0)), key: ChunkKey(half(REFERENCE_BYTES)) }
     }
 
+    /// The 64 bytes, key included, as a parent's payload or a manifest has them.
+    pub(crate) fn to_bytes(self) -> [u8; REFERENCE_BYTES + KEY_BYTES] {
+        let both = self.address.as_bytes().iter().chain(&self.key.0);
+        let mut bytes = [0; REFERENCE_BYTES + KEY_BYTES];
+        bytes.iter_mut().zip(both).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
     /// The 128 hexadecimal digits, key included: whoever sees them can read the blob. For handing it on only.
     pub fn reveal(&self) -> String {
         format!("{}{}", self.address, Reference(self.key.0))
@@ -111,8 +119,7 @@ impl Link for EncryptedReference {
     }
 
     fn append_to(&self, payload: &mut Vec<u8>) {
-        payload.extend_from_slice(self.address.as_bytes());
-        payload.extend_from_slice(&self.key.0);
+        payload.extend_from_slice(&self.to_bytes());
     }
 }
 

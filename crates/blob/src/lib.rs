@@ -14,6 +14,7 @@
 //! | [`read`] | a blob from its reference alone, of any scheme, with chunks missing |
 //! | [`redundancy`] | Bee's levels: parities, and replicas of the root |
 //! | [`encryption`] | chunks that only the reference opens |
+//! | [`manifest`] | paths below one reference: Bee's mantaray, for files and folders of its API |
 //! | [`soc`] | single-owner chunks, which a signature puts at their address |
 //! | [`store`] | [`ChunkStore`]: blobs, trees and chunks on disk, shared and counted, bounded, pinned or cached, resumable downloads |
 //! | [`transfer`] | `/manyhands/blob/1`: [`fetch`](transfer::fetch) and [`BlobServer`](transfer::BlobServer) over any byte stream |
@@ -49,6 +50,7 @@ mod bmt;
 pub mod chunk;
 pub mod encryption;
 mod keccak;
+pub mod manifest;
 pub mod read;
 pub mod redundancy;
 pub mod seal;
@@ -59,7 +61,7 @@ pub mod store;
 pub mod transfer;
 pub mod walk;
 
-pub use any::AnyChunk;
+pub use any::{AnyChunk, AnyReference, NotAReference};
 pub use chunk::{Chunk, ChunkError};
 pub use read::{ReadError, Reader, Step, SupplyError};
 pub use split::{Splitter, reference_of};

@@ -348,6 +348,32 @@ proptest! {
     }
 
     #[test]
+    fn what_is_skipped_is_left_out_and_not_asked_for(scheme in scheme(), size in 0_usize..300_000, skip in 0_u64..310_000, rng in any::<u64>()) {
+        let bytes = noise(size, 1);
+        let stored = store(scheme, &bytes);
+        let rest = bytes.get(skip as usize..).unwrap_or_default();
+        let mut asked = 0;
+        let read = stored.reader(PLENTY).skipping(skip).read_all(|reference| {
+            asked += 1;
+            stored.chunks.get(&reference).cloned()
+        });
+        prop_assert_eq!(read.unwrap(), rest);
+        // The leaves of the rest, and on the way to them what its groups and their parents have: at most a group a level.
+        prop_assert!(asked <= rest.len() / 4096 + 2 + 3 * (1 + scheme.branches()), "{} chunks for {} bytes", asked, rest.len());
+        if scheme.level != Level::None && size > 4096 {
+            let mut chance = noise(32, rng).into_iter();
+            let mut lost = false;
+            let read = stored.reader(PLENTY).skipping(skip).read_all(|reference| {
+                let is_root = reference == stored.encrypted.map_or(stored.plain, |root| root.address);
+                let lose = !is_root && !lost && chance.next().is_some_and(|byte| byte < 40);
+                lost |= lose;
+                if lose { None } else { stored.chunks.get(&reference).cloned() }
+            });
+            prop_assert_eq!(read.unwrap(), rest);
+        }
+    }
+
+    #[test]
     fn shapes_add_up(scheme in scheme(), size in prop_oneof![0_u64..10_000_000, any::<u64>()]) {
         check_shape(scheme, size);
     }

@@ -15,7 +15,7 @@ use manyhands_blob::encryption::EncryptedReference;
 use manyhands_blob::redundancy::Level;
 use manyhands_blob::soc::OwnerKey;
 use manyhands_blob::store::{Admission, Bounds, Corruption, DiskSpace, FreeSpace, Report};
-use manyhands_blob::{AnyChunk, Chunk, ChunkStore, ReadError, StoreError, shape};
+use manyhands_blob::{AnyChunk, AnyReference, Chunk, ChunkStore, ReadError, StoreError, shape};
 use manyhands_proto::Reference;
 
 const PLENTY: u64 = 1 << 30;
@@ -183,6 +183,27 @@ fn a_pin_survives_the_owners_and_needs_the_whole_tree() {
 }
 
 /// As an HTTP client does that encrypts by itself, or splits at a level: chunk by chunk, then a pin.
+#[test]
+fn an_owner_can_hold_what_is_here_in_whatever_way() {
+    let temp = temp_store(PLENTY);
+    let (uploader, keeper) = (owner("uploader"), owner("keeper"));
+    let bytes = noise(300_000, 9);
+    let tree = temp.store.put_tree(&uploader, &bytes[..], PLENTY, Level::Strong).unwrap();
+    let sealed = temp.store.put_encrypted_tree(&uploader, &bytes[..], PLENTY, Level::None, randomness()).unwrap();
+    for reference in [AnyReference::Plain(tree.reference), AnyReference::Encrypted(sealed)] {
+        assert!(temp.store.hold_tree(&keeper, &reference).unwrap());
+        assert!(!temp.store.hold_tree(&keeper, &reference).unwrap(), "held already");
+    }
+    temp.store.release_owner(&uploader).unwrap();
+    assert!(read(temp.store.tree_reader(&tree.reference, PLENTY).unwrap()) == bytes);
+    assert!(read(temp.store.encrypted_tree_reader(&sealed, PLENTY).unwrap()) == bytes);
+    assert_sound(&temp.store);
+    assert_eq!(temp.store.release_owner(&keeper).unwrap(), 2);
+    assert_eq!(temp.store.used_bytes().unwrap(), 0);
+    let gone = temp.store.hold_tree(&keeper, &AnyReference::Plain(tree.reference));
+    assert!(matches!(gone, Err(StoreError::Incomplete { .. })), "{gone:?}");
+}
+
 #[test]
 fn trees_put_chunk_by_chunk_can_be_pinned_with_their_parities() {
     let source = temp_store(PLENTY);

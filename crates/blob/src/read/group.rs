@@ -85,6 +85,18 @@ impl Group {
         Some(taken)
     }
 
+    /// Passes over the data chunks that lie wholly within the first `bytes`, but never the last one. Tells how many
+    /// bytes those have.
+    pub(super) fn skip(&mut self, bytes: u64) -> u64 {
+        let mut skipped_bytes = 0;
+        while self.next + 1 < self.data_count && self.child_bytes <= bytes - skipped_bytes {
+            skipped_bytes += self.child_bytes;
+            self.rest_bytes -= self.child_bytes;
+            self.next += 1;
+        }
+        skipped_bytes
+    }
+
     /// Whether a chunk at `address` is still to come.
     pub(super) fn wants(&self, address: Reference) -> bool {
         self.slots.iter().any(|slot| slot.target.address == address && matches!(slot.state, State::Wanted))
@@ -118,14 +130,17 @@ impl Group {
         self.slots.iter().filter(|slot| matches!(slot.state, State::Held(_))).count()
     }
 
-    /// What is to be fetched: all data that has not come and, if some of it is lost, as many parities as make good for
-    /// it. In order of use, each address once.
+    /// What is to be fetched: all data that has not come and was not skipped; if some of it is lost, what was skipped
+    /// too, and as many parities as make good for it. In order of use, each address once.
     pub(super) fn wanted(&self) -> Vec<Reference> {
         let due = if self.has_lost_data() { self.data_count.saturating_sub(self.held()) } else { self.data_count };
         let (mut wanted, mut seen, mut places) = (Vec::new(), BTreeSet::new(), 0);
         for (number, slot) in self.slots.iter().enumerate() {
-            let is_needed =
-                if number < self.data_count { !self.is_done() } else { self.has_lost_data() && places < due };
+            let is_needed = if number < self.data_count {
+                !self.is_done() && (number >= self.next || self.has_lost_data())
+            } else {
+                self.has_lost_data() && places < due
+            };
             if is_needed && matches!(slot.state, State::Wanted) {
                 places += 1;
                 if seen.insert(slot.target.address) {

@@ -45,6 +45,8 @@ pub struct Reader {
     replicas: Option<Vec<Replica>>,
     /// Of the root, once it came.
     span: Option<Span>,
+    /// Bytes at the front that are still to be left out.
+    skip_bytes: u64,
     codes: Codes,
     /// From the root to the group that is being read; empty at the end.
     groups: Vec<Group>,
@@ -68,6 +70,7 @@ impl Reader {
             replica_level: Level::None,
             replicas: None,
             span: None,
+            skip_bytes: 0,
             codes: Codes::default(),
             groups: vec![Group::of_root(root)],
         }
@@ -80,7 +83,15 @@ impl Reader {
         self
     }
 
-    /// The blob's size in bytes, once the root came.
+    /// Leaves out the first `bytes` of the blob: chunks that have nothing else below them are not even wanted. A blob
+    /// that is no longer gives nothing.
+    #[must_use]
+    pub fn skipping(mut self, bytes: u64) -> Self {
+        self.skip_bytes = bytes;
+        self
+    }
+
+    /// The blob's size in bytes, once the root came; what is left out counts.
     pub fn size_bytes(&self) -> Option<u64> {
         self.span.map(|span| span.bytes)
     }
@@ -209,13 +220,17 @@ impl Reader {
 
     /// Opens a chunk: the piece of a leaf, or none and a group more.
     fn read(&mut self, target: Target, due_bytes: u64, chunk: &Chunk) -> Result<Option<Vec<u8>>, ReadError> {
-        let (span, payload) = open(target, self.span, due_bytes, self.max_bytes, chunk)?;
+        let (span, mut payload) = open(target, self.span, due_bytes, self.max_bytes, chunk)?;
         let root = *self.span.get_or_insert(span);
         if shape::is_leaf(span.bytes) {
-            return Ok(Some(payload));
+            let skipped = self.skip_bytes.min(span.bytes);
+            self.skip_bytes -= skipped;
+            return Ok(Some(payload.split_off(skipped as usize)));
         }
         let scheme = Scheme { level: root.level, encrypted: target.key.is_some() };
-        self.groups.push(Group::below(scheme, span.bytes, &payload));
+        let mut group = Group::below(scheme, span.bytes, &payload);
+        self.skip_bytes -= group.skip(self.skip_bytes);
+        self.groups.push(group);
         Ok(None)
     }
 }

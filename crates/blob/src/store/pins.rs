@@ -5,7 +5,8 @@ use manyhands_proto::Reference;
 use super::ledger::Ledger;
 use super::root::Extent;
 use super::roots::Last;
-use super::{ChunkStore, StoreError, tables};
+use super::{ChunkStore, Owner, StoreError, tables};
+use crate::any::AnyReference;
 use crate::encryption::EncryptedReference;
 use crate::read::Target;
 
@@ -29,6 +30,23 @@ impl ChunkStore {
     /// As [`ChunkStore::pin`].
     pub fn pin_encrypted(&self, root: &EncryptedReference) -> Result<bool, StoreError> {
         self.write(|ledger| ledger.pin(Target { address: root.address, key: Some(root.key) }))
+    }
+
+    /// Lets `owner` hold what is at `reference`, as [`ChunkStore::pin`] would: a tree of any kind, or a single chunk.
+    /// Tells whether it did not hold it before.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::pin`].
+    pub fn hold_tree(&self, owner: &Owner, reference: &AnyReference) -> Result<bool, StoreError> {
+        let key = match reference {
+            AnyReference::Plain(_) => None,
+            AnyReference::Encrypted(root) => Some(root.key),
+        };
+        self.write(|ledger| {
+            let root = Target { address: reference.address(), key };
+            ledger.adopt_tree(root)?;
+            ledger.hold_root(owner.as_str(), root.address)
+        })
     }
 
     /// Ends a pin. What nobody else holds stays as cache until its room is needed. Tells whether there was a pin.
@@ -59,6 +77,12 @@ impl ChunkStore {
 
 impl Ledger<'_> {
     fn pin(&mut self, root: Target) -> Result<bool, StoreError> {
+        self.adopt_tree(root)?;
+        self.hold_root(tables::PINS, root.address)
+    }
+
+    /// Makes a root of a tree that is here in whatever way. A hold must follow.
+    fn adopt_tree(&mut self, root: Target) -> Result<(), StoreError> {
         match self.root(&root.address)?.map(|root| root.extent) {
             Some(Extent::Blob { .. } | Extent::Listed { .. }) => {}
             Some(Extent::Single) | None => {
@@ -66,6 +90,6 @@ impl Ledger<'_> {
                 self.adopt(root.address, extent)?;
             }
         }
-        self.hold_root(tables::PINS, root.address)
+        Ok(())
     }
 }

@@ -150,7 +150,14 @@ impl TreeReader {
         }
     }
 
-    /// The tree's size in bytes, once the first piece was read.
+    /// Leaves out the first `bytes` of the tree; what is below them alone is not read from the disk. To be called before
+    /// the first piece is read.
+    #[must_use]
+    pub fn skipping(self, bytes: u64) -> Self {
+        Self { reader: self.reader.skipping(bytes), ..self }
+    }
+
+    /// The tree's size in bytes, once the first piece was read; what is left out counts.
     pub fn size_bytes(&self) -> Option<u64> {
         self.reader.size_bytes()
     }
