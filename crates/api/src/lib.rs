@@ -9,5 +9,5 @@ pub mod server;
 pub mod types;
 
 pub use client::{Client, ClientError};
-pub use server::{Gateway, serve};
+pub use server::{Gateway, check_host, serve, serve_router};
 pub use types::{GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};

@@ -12,7 +12,7 @@ use crate::types::{Problem, ProblemKind};
 ///
 /// # Errors
 /// [`ProblemKind::Forbidden`] with the header that is wrong.
-pub(super) fn check(headers: &HeaderMap, bound: SocketAddr) -> Result<(), Problem> {
+pub fn check(headers: &HeaderMap, bound: SocketAddr) -> Result<(), Problem> {
     let host = single(headers, HOST.as_str())?.ok_or_else(|| forbidden("the request has no Host header"))?;
     if !is_ours(host, bound) {
         let shown: String = host.chars().take(80).collect();

@@ -22,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+pub use guard::check as check_host;
+
 use crate::types::{GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};
 
@@ -57,6 +59,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let router = routes::router(gateway, listener.local_addr()?);
+    serve_router(listener, router, shutdown).await;
+    Ok(())
+}
+
+/// Serves any router on `listener` within the bounds of this door, until `shutdown` is done; then lets requests under way
+/// end for a few seconds. For a second door of the same daemon. Errors of single connections end those only.
+pub async fn serve_router(listener: TcpListener, router: axum::Router, shutdown: impl Future<Output = ()> + Send) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -84,7 +93,6 @@ pub async fn serve(
     drop(listener);
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
     connections.shutdown().await;
-    Ok(())
 }
 
 /// The next connection, once there is a place for it.

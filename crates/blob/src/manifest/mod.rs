@@ -131,6 +131,11 @@ pub fn has_prefix<E: From<ManifestError>>(
     Ok(true)
 }
 
+/// Whether `bytes` are a node of a manifest. Other bytes can be one by chance only.
+pub fn is_node(bytes: &[u8]) -> bool {
+    Node::decode(bytes).is_ok()
+}
+
 /// All references that the manifest `root` needs to be read as a whole: its nodes, then its files; each once, in the
 /// order in which they are met, and not more than `count_max` of them.
 ///

@@ -31,6 +31,14 @@ impl Owner {
         Ok(Self(name))
     }
 
+    /// The owner called as much of `name` as fits, `-` if that is nothing. For names that are made of digits enough.
+    pub fn cut(name: &str) -> Self {
+        let fits =
+            name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= Self::BYTES_MAX);
+        let cut = name.get(..fits.last().unwrap_or_default()).unwrap_or_default();
+        Self(if cut.is_empty() { "-" } else { cut }.to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -56,7 +64,7 @@ impl fmt::Display for Owner {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::string_slice)]
     use super::*;
 
     #[test]
@@ -64,6 +72,9 @@ mod tests {
         assert_eq!(Owner::new(""), Err(OwnerError { got_bytes: 0 }));
         assert_eq!(Owner::new("x".repeat(65)), Err(OwnerError { got_bytes: 65 }));
         assert_eq!(Owner::new("x".repeat(64)).unwrap().as_str().len(), 64);
+        let umlauts = "\u{e4}".repeat(40);
+        assert_eq!(Owner::cut(&umlauts).as_str(), &umlauts[..64]);
+        assert_eq!((Owner::cut("").as_str(), Owner::cut("pin").as_str()), ("-", "pin"));
         assert_eq!(Owner::from(JobId([0xab; 16])).to_string(), format!("job {}", "ab".repeat(16)));
     }
 }

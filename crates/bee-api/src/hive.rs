@@ -1,0 +1,152 @@
+//! What stands behind the calls: the store, the book of batches, the tags, and the bounds.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manyhands_blob::redundancy::Level;
+use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
+use rand::RngCore as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::batches::{BatchBook, BatchError};
+use crate::refusal::Refusal;
+use crate::router;
+use crate::tags::Tags;
+
+/// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory.
+const UPLOADS_MAX: usize = 64;
+/// How long an upload waits for its turn.
+const TURN_TIME: Duration = Duration::from_secs(60);
+/// How often expired batches are looked for.
+const EXPIRY_TIME: Duration = Duration::from_secs(600);
+
+/// How a hive is to be.
+#[derive(Debug, Clone)]
+pub struct HiveOptions {
+    /// The folder for the book of batches and for uploads under way; must exist.
+    pub folder: PathBuf,
+    /// The redundancy level of uploads that name none.
+    pub level: Level,
+    /// Largest upload and largest download, in bytes.
+    pub bytes_max: u64,
+}
+
+/// The state behind Bee's API.
+#[derive(Debug)]
+pub struct Hive {
+    pub(crate) store: ChunkStore,
+    pub(crate) batches: Arc<BatchBook>,
+    pub(crate) tags: Tags,
+    pub(crate) options: HiveOptions,
+    uploads: Semaphore,
+}
+
+impl Hive {
+    /// Opens the book of batches in the options' folder, over `store`.
+    ///
+    /// # Errors
+    /// [`BatchError::Book`].
+    pub fn open(store: ChunkStore, options: HiveOptions) -> Result<Self, BatchError> {
+        let batches = Arc::new(BatchBook::open(&options.folder.join("batches.json"))?);
+        Ok(Self { store, batches, tags: Tags::default(), options, uploads: Semaphore::new(UPLOADS_MAX) })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// Runs work on the store on a thread that may block.
+    pub(crate) async fn on_store<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&ChunkStore) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
+    }
+
+    /// Runs work on the book on a thread that may block.
+    pub(crate) async fn on_book<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&BatchBook) -> Result<T, BatchError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let book = Arc::clone(&self.batches);
+        let done = tokio::task::spawn_blocking(move || work(&book)).await;
+        let done = done.map_err(|_| Refusal::broken("the daemon is shutting down"))?;
+        done.map_err(Refusal::from)
+    }
+
+    /// A turn to upload.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let busy =
+            || Refusal::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "other uploads are under way; try again");
+        tokio::time::timeout(TURN_TIME, self.uploads.acquire()).await.ok().and_then(Result::ok).ok_or_else(busy)
+    }
+
+    /// Lets go of what expired batches hold: it is cache from then on.
+    async fn expire(&self) {
+        for id in self.batches.expired() {
+            let released = self.on_store(move |store| store.release_owner_to_cache(&Owner::from(id))).await;
+            match released {
+                Ok(count) => {
+                    tracing::info!(batch = %id, count, "a batch expired; what it held is cache now");
+                    if let Err(refusal) = self.on_book(move |book| book.forget(id)).await {
+                        tracing::warn!(batch = %id, ?refusal, "an expired batch could not be struck out");
+                    }
+                }
+                Err(error) => tracing::warn!(batch = %id, %error, "an expired batch still holds what it stamped"),
+            }
+        }
+    }
+}
+
+/// Serves Bee's API on `listener` until `shutdown` is done.
+///
+/// # Errors
+/// The listener's address cannot be read. Errors of single connections end those connections only.
+pub async fn serve(listener: TcpListener, hive: Hive, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+    let hive = Arc::new(hive);
+    let router = router::router(Arc::clone(&hive), listener.local_addr()?);
+    let mut expiry = tokio::time::interval(EXPIRY_TIME);
+    let expiring = async {
+        loop {
+            expiry.tick().await;
+            hive.expire().await;
+        }
+    };
+    tokio::select! {
+        () = manyhands_api::serve_router(listener, router, shutdown) => {}
+        () = expiring => {}
+    }
+    Ok(())
+}
+
+/// Fills a slice from the operating system's generator, for keys.
+pub(crate) fn randomness(bytes: &mut [u8]) {
+    rand::rng().fill_bytes(bytes);
+}
+
+/// Reads a whole tree of at most `max_bytes`.
+pub(crate) fn read_tree(store: &ChunkStore, root: AnyReference, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
+    let mut reader = open_tree(store, root, max_bytes)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next_piece()? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// A reader of a tree of either kind.
+pub(crate) fn open_tree(
+    store: &ChunkStore,
+    root: AnyReference,
+    max_bytes: u64,
+) -> Result<manyhands_blob::store::TreeReader, StoreError> {
+    match root {
+        AnyReference::Plain(reference) => store.tree_reader(&reference, max_bytes),
+        AnyReference::Encrypted(root) => store.encrypted_tree_reader(&root, max_bytes),
+    }
+}
