@@ -31,6 +31,12 @@ impl Owner {
         Ok(Self(name))
     }
 
+    /// The person at the command line: what was put by hand stays until it is removed by hand. A daemon that clears up
+    /// leaves it alone.
+    pub fn cli() -> Self {
+        Self("cli".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!(Owner::new(""), Err(OwnerError { got_bytes: 0 }));
         assert_eq!(Owner::new("x".repeat(65)), Err(OwnerError { got_bytes: 65 }));
         assert_eq!(Owner::new("x".repeat(64)).unwrap().as_str().len(), 64);
+        assert_eq!(Owner::new("cli"), Ok(Owner::cli()));
         assert_eq!(Owner::from(JobId([0xab; 16])).to_string(), format!("job {}", "ab".repeat(16)));
     }
 }
