@@ -1,8 +1,10 @@
 //! How a command fails: a sentence on what and why, a hint on what to do, and an exit status.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use manyhands_api::{ClientError, ProblemKind};
+use manyhands_blob::{ReadError, StoreError};
 use manyhands_node::worker::WorkerError;
 use manyhands_node::{ConfigError, StartError};
 use manyhands_proto::worker;
@@ -144,4 +146,40 @@ impl From<ProgramError> for Failure {
         };
         Self { message: error.to_string(), hint: hint.map(str::to_owned), exit: Exit::Usage }
     }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::NotFound { .. }
+            | StoreError::SizeMismatch { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Source { .. }
+            | StoreError::Malformed { source: ReadError::TooLarge { .. }, .. } => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let hint = match &error {
+            StoreError::NotFound { .. } => Some("`manyhands blob ls` shows what is there"),
+            StoreError::Malformed { source: ReadError::TooLarge { .. }, .. } => {
+                Some("allow more with --max-bytes; what is encrypted needs its whole reference of 128 digits")
+            }
+            StoreError::Malformed { source: ReadError::Lost { .. } | ReadError::Parity { .. }, .. }
+            | StoreError::Corrupt { .. } => Some("`manyhands blob scrub` says what is damaged, and what to do"),
+            StoreError::Malformed { .. } => Some("what is encrypted needs its whole reference of 128 digits"),
+            StoreError::Incomplete { .. } => Some("`manyhands blob put` stores all of a file"),
+            _ => None,
+        };
+        Self { message: with_causes(&error), hint: hint.map(str::to_owned), exit }
+    }
+}
+
+/// An error and what it comes from, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

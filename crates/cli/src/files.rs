@@ -87,7 +87,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Reserves `path`. What is there stays until [`Draft::finish`].
+    /// Reserves `path`. What is there stays until [`Draft::finish`] or [`Draft::keep`].
     pub fn new(path: &Path) -> Result<Self, Failure> {
         if path.is_dir() {
             return Err(Failure::usage(format!("cannot write to {}: it is a directory", path.display()))
@@ -105,11 +105,25 @@ impl Draft {
 
     /// Writes the file and puts it in its place, or leaves everything as it was.
     pub fn finish(mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
-        let unwritable = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
-        self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all()).map_err(unwritable)?;
-        self.file.persist(&self.path).map_err(|error| unwritable(error.error))?;
+        self.file.write_all(bytes).map_err(|error| unwritable(&self.path, error))?;
+        self.keep()
+    }
+
+    /// The file that is to be, for what is too large to be held whole. [`Draft::keep`] must follow.
+    pub fn file(&self) -> Result<File, Failure> {
+        self.file.as_file().try_clone().map_err(|error| unwritable(&self.path, error))
+    }
+
+    /// Puts what was written in its place, or leaves everything as it was.
+    pub fn keep(self) -> Result<PathBuf, Failure> {
+        self.file.as_file().sync_all().map_err(|error| unwritable(&self.path, error))?;
+        self.file.persist(&self.path).map_err(|error| unwritable(&self.path, error.error))?;
         Ok(self.path)
     }
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Failure {
+    Failure::failed(format!("cannot write {}: {error}", path.display()))
 }
 
 /// What an ordinary new file has; the user's umask takes its part away.
@@ -131,6 +145,12 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left behind");
         assert_eq!(Draft::new(&path).unwrap().finish(b"new").unwrap(), path);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let draft = Draft::new(&path).unwrap();
+        draft.file().unwrap().write_all(b"piece by piece").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        draft.keep().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"piece by piece");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl DataDir {
     /// [`StartError::DataDir`] if it cannot be written, [`StartError::InUse`] if another daemon has it.
     pub fn open(path: &Path) -> Result<Self, StartError> {
         let unwritable = |source| StartError::DataDir { path: path.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable)?;
+        Self::make(path)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -42,6 +42,21 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Makes the directory if need be (mode 0700), and takes no lock: for programs that use only what has a lock of its own,
+    /// as the chunk store.
+    ///
+    /// # Errors
+    /// [`StartError::DataDir`] if it cannot be made.
+    pub fn make(path: &Path) -> Result<(), StartError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| StartError::DataDir { path: path.to_owned(), source })
+    }
+
+    /// Where the chunk store of the data directory `path` is.
+    pub fn chunks_in(path: &Path) -> PathBuf {
+        path.join("chunks.redb")
+    }
+
     /// Where the identity key is.
     pub fn identity(&self) -> PathBuf {
         self.path.join("identity.key")
@@ -49,7 +64,7 @@ impl DataDir {
 
     /// Where the chunk store is.
     pub fn chunks(&self) -> PathBuf {
-        self.path.join("chunks.redb")
+        Self::chunks_in(&self.path)
     }
 
     /// Where a node keeps inputs and receipts of its leases; emptied at each start.

@@ -9,7 +9,7 @@ use crate::chunk::Chunk;
 use crate::shape::REFERENCE_BYTES;
 
 /// Addresses in one part: 32 KiB, half a page of the size that packs take.
-const PART_ADDRESSES: usize = 1024;
+pub(super) const PART_ADDRESSES: usize = 1024;
 
 /// A list being written.
 #[derive(Debug)]

@@ -25,6 +25,7 @@
 mod cache;
 mod chunks;
 mod download;
+mod entries;
 mod error;
 mod file;
 mod gc;
@@ -53,6 +54,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use manyhands_proto::{BlobRef, Reference};
 
 pub use download::{Download, SAVE_CHUNKS};
+pub use entries::{Entry, Kind};
 pub use error::StoreError;
 pub use gc::Collected;
 pub use owner::{Owner, OwnerError};

@@ -39,6 +39,12 @@ impl Owner {
         Self(if cut.is_empty() { "-" } else { cut }.to_owned())
     }
 
+    /// The person at the command line: what was put by hand stays until it is removed by hand. A daemon that clears up
+    /// leaves it alone.
+    pub fn cli() -> Self {
+        Self("cli".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -75,6 +81,7 @@ mod tests {
         let umlauts = "\u{e4}".repeat(40);
         assert_eq!(Owner::cut(&umlauts).as_str(), &umlauts[..64]);
         assert_eq!((Owner::cut("").as_str(), Owner::cut("pin").as_str()), ("-", "pin"));
+        assert_eq!(Owner::new("cli"), Ok(Owner::cli()));
         assert_eq!(Owner::from(JobId([0xab; 16])).to_string(), format!("job {}", "ab".repeat(16)));
     }
 }

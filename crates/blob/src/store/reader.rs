@@ -13,7 +13,8 @@ use crate::chunk::Chunk;
 use crate::shape;
 use crate::walk::Walk;
 
-/// Gives a blob's chunks in pre-order, or, as [`io::Read`], its bytes. Each chunk is verified on the way out.
+/// Gives a blob's chunks in pre-order, or, as [`io::Read`], its bytes. Each chunk is verified on the way out. The
+/// store must stay open meanwhile.
 pub struct BlobReader {
     pages: ChunkPages,
     walk: Walk,

@@ -123,7 +123,8 @@ impl ChunkStore {
     }
 }
 
-/// Gives the bytes of a tree, piece by piece or as [`io::Read`]. Each chunk is verified on the way out.
+/// Gives the bytes of a tree, piece by piece or as [`io::Read`]. Each chunk is verified on the way out. The store must stay
+/// open meanwhile.
 #[derive(Debug)]
 pub struct TreeReader {
     root: Reference,

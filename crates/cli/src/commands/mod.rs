@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod attach;
+mod blob;
 mod config;
 mod demo;
 mod doctor;
@@ -39,6 +40,9 @@ pub enum Command {
     Segment(segment::SegmentArgs),
     /// Makes a program binary of a bare ELF file.
     Wrap(wrap::WrapArgs),
+    /// Computes Swarm references, and looks after the chunk store: put, get, ls, pin, rm, gc, scrub.
+    #[command(subcommand)]
+    Blob(blob::BlobCommand),
     /// Simulates networks of weak, unreliable and hostile machines, and compares policies.
     Sim(sim::SimArgs),
     /// Shows a gateway, its nodes and its jobs.
@@ -68,6 +72,7 @@ impl Command {
             Self::Verify(args) => args.json,
             Self::Segment(args) => args.json,
             Self::Wrap(args) => args.json,
+            Self::Blob(command) => command.wants_json(),
             Self::Sim(args) => args.wants_json(),
             Self::Status(args) => args.json,
             Self::Explain(args) => args.json,
@@ -87,6 +92,7 @@ impl Command {
             Self::Verify(args) => verify::run(&args),
             Self::Segment(args) => small(segment::run(args)),
             Self::Wrap(args) => wrap::run(&args),
+            Self::Blob(command) => small(blob::run(command)),
             Self::Sim(args) => sim::run(args),
             Self::Status(args) => small(status::run(args)),
             Self::Explain(args) => small(explain::run(args)),

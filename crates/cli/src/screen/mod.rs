@@ -7,6 +7,7 @@ pub mod explain;
 pub mod fleet;
 pub mod grid;
 pub mod lines;
+pub mod meter;
 pub mod picture;
 pub mod progress;
 pub mod runs;

@@ -8,7 +8,8 @@ use manyhands_proto::{JobId, Reference};
 
 use super::tasks::{owner_of, receipts};
 
-/// Lets everything go that no open job and no kept receipt needs. Tells how many blobs and downloads that were.
+/// Lets everything go that no open job and no kept receipt needs, and that was not put by hand (`manyhands blob put`). Pins stay, whoever
+/// held them. Tells how many blobs and downloads that were.
 ///
 /// `kept` are the receipts of ended jobs; None if not all are known, and then every receipt stays.
 ///
@@ -27,7 +28,7 @@ pub(crate) fn sweep(
             for reference in forgotten.filter(|reference| kept.is_some_and(|kept| !kept.contains(reference))) {
                 count += usize::from(store.release(&owner, &reference)?);
             }
-        } else if !open.contains(&owner) {
+        } else if owner != Owner::cli() && !open.contains(&owner) {
             count += store.release_owner(&owner)?;
         }
     }
@@ -55,11 +56,14 @@ mod tests {
             put(&uploads(), "an upload"),
             put(&claims_of(open), "a result that was not checked"),
         ];
+        let by_hand = put(&Owner::cli(), "put at the command line");
+        let pinned = put(&owner_of(ended), "pinned while its job was open");
+        store.pin(&pinned.reference).unwrap();
         let kept = BTreeSet::from([receipt.reference]);
-        assert_eq!(sweep(&store, [open], None).unwrap(), 4, "receipts stay as long as the kept ones are not known");
+        assert_eq!(sweep(&store, [open], None).unwrap(), 5, "receipts stay as long as the kept ones are not known");
         assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 1);
         assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 0);
-        assert!([segment, shared, receipt].iter().all(|blob| store.has(blob).unwrap()));
+        assert!([segment, shared, receipt, by_hand, pinned].iter().all(|blob| store.has(blob).unwrap()));
         assert!(gone.iter().all(|blob| !store.has(blob).unwrap()));
     }
 }

@@ -1,0 +1,129 @@
+//! References as people have them: 64 hexadecimal digits, or 128 with the key of an encrypted tree. A key never gets into a message.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::str::FromStr;
+
+use manyhands_blob::encryption::EncryptedReference;
+use manyhands_proto::Reference;
+
+use crate::failure::Failure;
+
+/// Most characters that are read of a reference on standard input: 128 digits and what may stand before them, generously.
+const LINE_BYTES_MAX: u64 = 256;
+
+/// A reference as it was given, not looked at yet: were it clap's to check, a mistyped key would be repeated on standard error.
+#[derive(Clone)]
+pub struct ReferenceText(String);
+
+/// What a reference names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// A tree or chunk that everybody can read.
+    Plain(Reference),
+    /// One that needs this key.
+    Encrypted(EncryptedReference),
+}
+
+impl FromStr for ReferenceText {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for ReferenceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReferenceText(hidden)")
+    }
+}
+
+impl ReferenceText {
+    /// The reference; of `-`, the one in the first line of standard input.
+    pub fn read(&self) -> Result<Root, Failure> {
+        if self.0 != "-" {
+            return parse(&self.0);
+        }
+        let mut line = String::new();
+        let read = io::stdin().lock().take(LINE_BYTES_MAX).read_line(&mut line);
+        read.map_err(|error| Failure::usage(format!("cannot read a reference from standard input: {error}")))?;
+        parse(&line)
+    }
+}
+
+impl Root {
+    /// Where its root chunk is; no secret.
+    pub const fn address(&self) -> Reference {
+        match self {
+            Self::Plain(reference) => *reference,
+            Self::Encrypted(reference) => reference.address,
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Root, Failure> {
+    let text = text.trim();
+    let path = text.strip_prefix("bzz://").unwrap_or(text);
+    let reference = path.strip_suffix('/').unwrap_or(path);
+    if reference.contains('/') {
+        return Err(Failure::usage("a path below a reference is not read here").hint("give the reference alone"));
+    }
+    let digits = reference.strip_prefix("0x").unwrap_or(reference);
+    let count = digits.chars().count();
+    let root = match count {
+        64 => digits.parse().ok().map(Root::Plain),
+        128 => digits.parse().ok().map(Root::Encrypted),
+        _ => None,
+    };
+    root.ok_or_else(|| {
+        let wrong = if matches!(count, 64 | 128) {
+            "of these characters some are no digits".to_owned()
+        } else {
+            format!("this has {count}")
+        };
+        let due = "a reference has 64 hexadecimal digits, or 128 if what it names is encrypted";
+        Failure::usage(format!("{due}; {wrong}")).hint("0x or bzz:// may stand before them")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_read_as_people_have_them() {
+        let digits = "0123456789abcdef".repeat(4);
+        let plain = Root::Plain(digits.parse().unwrap());
+        for text in [digits.clone(), format!("0x{digits}"), format!("bzz://{digits}/\n"), digits.to_uppercase()] {
+            assert_eq!(parse(&text).unwrap(), plain, "{text}");
+        }
+        let both = format!("{digits}{}", "fe".repeat(32));
+        let Root::Encrypted(found) = parse(&format!("bzz://0x{both}")).unwrap() else { panic!("it has a key") };
+        assert_eq!(found.reveal(), both);
+        assert_eq!(Root::Encrypted(found).address(), plain.address());
+    }
+
+    #[test]
+    fn wrong_ones_are_told_without_being_repeated() {
+        let (digits, key) = ("0123456789abcdef".repeat(4), "fe".repeat(32));
+        let wrong = [
+            String::new(),
+            digits[1..].to_owned(),
+            format!("{digits}{}", &key[1..]),
+            format!("{digits}{}x", &key[1..]),
+            format!("bzz://{digits}/{key}"),
+            "é".repeat(64),
+            format!("0x0x{}", &digits[2..]),
+            key.repeat(9),
+        ];
+        for text in wrong {
+            let failure = parse(&text).unwrap_err();
+            let said = format!("{failure:?}");
+            assert!(!said.contains("fefe") && !said.contains("0123"), "{said}");
+            assert_eq!(failure.exit, crate::failure::Exit::Usage, "{said}");
+        }
+        assert!(!format!("{:?}", ReferenceText(key)).contains("fefe"));
+    }
+}
