@@ -52,11 +52,6 @@ impl DataDir {
         self.path.join("chunks.redb")
     }
 
-    /// Where a node keeps inputs and receipts of its leases; emptied at each start.
-    pub fn scratch(&self) -> PathBuf {
-        self.path.join("scratch.redb")
-    }
-
     /// Where the gateway's job database is.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs.db")
