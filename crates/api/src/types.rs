@@ -93,7 +93,7 @@ pub struct GatewayStatus {
     pub addresses: Vec<String>,
     /// Whether its own worker has the recursion programs.
     pub recursion: bool,
-    /// Bytes in its chunk store.
+    /// Bytes in its chunk store, without those that are only cached.
     pub store_used_bytes: u64,
     /// The store's limit.
     pub store_limit_bytes: u64,

@@ -31,6 +31,9 @@ pub struct DaemonOptions {
     /// Limit of the chunk store, in megabytes [default: the configuration's, 10 GB].
     #[arg(long, value_name = "MB")]
     store_mb: Option<u64>,
+    /// Free space on the store's disk below which nothing new is stored, in megabytes [default: the configuration's, 1 GB].
+    #[arg(long, value_name = "MB")]
+    store_floor_mb: Option<u64>,
     /// Ends when standard input does, and says on standard output when it is up: for `up` and `demo`.
     #[arg(long, hide = true)]
     pub parent_watch: bool,
@@ -51,6 +54,9 @@ impl DaemonOptions {
         }
         if let Some(megabytes) = self.store_mb {
             config.store_limit_bytes = megabytes.saturating_mul(1_000_000);
+        }
+        if let Some(megabytes) = self.store_floor_mb {
+            config.store_floor_bytes = megabytes.saturating_mul(1_000_000);
         }
         Ok(config)
     }

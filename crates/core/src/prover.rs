@@ -8,6 +8,7 @@ use manyhands_proto::{BlobRef, LeaseId, NodeId};
 use crate::Time;
 use crate::gateways::Gateways;
 use crate::job::step3_dispatch::is_able;
+use crate::room::Room;
 use crate::text::clip;
 use crate::time::Earliest;
 
@@ -73,6 +74,8 @@ pub enum Input {
         /// The lease.
         lease: LeaseId,
     },
+    /// Whether there is room for what the next lease brings. Until this is said there is.
+    Room(Room),
     /// The node shuts down: leases are given back.
     Leave,
 }
@@ -156,6 +159,25 @@ enum Question {
     Done(LeaseId),
     /// An answer changes nothing.
     Fail,
+    /// Takes a bid back. An answer changes nothing.
+    Withdrawal,
+}
+
+/// What a node wants of gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Will {
+    /// Work, for every slot that is free.
+    Work,
+    /// To end what it has: there is no room for more.
+    End,
+    /// Nothing more, ever.
+    Leave,
+}
+
+impl Question {
+    fn bid_to(&self) -> Option<NodeId> {
+        if let Self::Bid(gateway) = self { Some(*gateway) } else { None }
+    }
 }
 
 /// The node's state machine.
@@ -167,7 +189,7 @@ pub struct Prover {
     offers: BTreeMap<LeaseId, Offer>,
     questions: BTreeMap<Tag, Question>,
     tags: u64,
-    is_leaving: bool,
+    will: Will,
     commands: VecDeque<Command>,
 }
 
@@ -181,7 +203,7 @@ impl Prover {
             offers: BTreeMap::new(),
             questions: BTreeMap::new(),
             tags: 0,
-            is_leaving: false,
+            will: Will::Work,
             commands: VecDeque::new(),
         }
     }
@@ -211,6 +233,7 @@ impl Prover {
             Input::Made { lease, result } => self.made(now, lease, result),
             Input::Progress { lease, remaining_ms } => self.progressed(now, lease, remaining_ms),
             Input::Cancelled { from, lease } => self.cancelled(from, lease),
+            Input::Room(room) => self.found(room),
             Input::Leave => self.leave(),
         }
         self.turn(now);
@@ -256,7 +279,7 @@ impl Prover {
 
     fn may_bid(&self) -> bool {
         let bidding = self.questions.values().any(|question| matches!(question, Question::Bid(_)));
-        !self.is_leaving && !bidding && self.slots.len() < usize::from(self.capabilities.slots)
+        self.will == Will::Work && !bidding && self.slots.len() < usize::from(self.capabilities.slots)
     }
 
     /// One bid at a time: an answer may fill the slot that the next one would offer.
@@ -299,7 +322,9 @@ impl Prover {
                     offer.next = Some(now.after(pause));
                 }
             }
-            (Some(Question::Heartbeat(_) | Question::Fail), _) | (Some(Question::Hello(_)), Some(_)) | (None, _) => {}
+            (Some(Question::Heartbeat(_) | Question::Fail | Question::Withdrawal), _)
+            | (Some(Question::Hello(_)), Some(_))
+            | (None, _) => {}
         }
     }
 
@@ -345,7 +370,12 @@ impl Prover {
             )));
         }
         let is_known = self.slots.contains_key(&lease.id) || self.offers.contains_key(&lease.id);
-        (self.is_leaving || is_known).then_some(FailReason::Leaving)
+        match self.will {
+            Will::Leave => Some(FailReason::Leaving),
+            _ if is_known => Some(FailReason::Leaving),
+            Will::End => Some(FailReason::Fetch("this node has no room for them now".to_owned())),
+            Will::Work => None,
+        }
     }
 
     fn fetched(&mut self, now: Time, lease: LeaseId, result: Result<(), String>) {
@@ -425,8 +455,29 @@ impl Prover {
         }
     }
 
+    /// Without room a node takes its bids back, and asks for no more work until there is room again; what it has it goes on with.
+    fn found(&mut self, room: Room) {
+        match (self.will, room) {
+            (Will::Leave, _) => {}
+            (_, Room::Enough) => self.will = Will::Work,
+            (_, Room::Short) => {
+                self.will = Will::End;
+                self.withdraw();
+            }
+        }
+    }
+
+    /// A bid of no slots takes the place of the one before it.
+    fn withdraw(&mut self) {
+        let bids: Vec<NodeId> = self.questions.values().filter_map(Question::bid_to).collect();
+        for gateway in bids {
+            let bid = Bid { capabilities: self.capabilities.clone(), slots_free: 0 };
+            self.ask(gateway, Request::Bid(bid), Question::Withdrawal);
+        }
+    }
+
     fn leave(&mut self) {
-        self.is_leaving = true;
+        self.will = Will::Leave;
         let leases: Vec<LeaseId> = self.slots.keys().copied().collect();
         for lease in leases {
             self.commands.push_back(Command::Stop { lease });

@@ -7,9 +7,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use manyhands_node::Config;
 use tempfile::TempDir;
 
 use crate::program;
+
+/// What the daemon leaves free of it, in bytes.
+pub const FLOOR_BYTES: u64 = 2 << 20;
 
 /// Mounts `$1` with `$2` kilobytes and becomes the program that the other words are.
 const MOUNT_AND_RUN: &str = r#"dir=$1 && mount -t tmpfs -o size="$2k" tmpfs "$dir" && shift 2 && exec "$@""#;
@@ -47,7 +51,8 @@ fn prepare(namespace: &[&str], size_kb: u32, daemon: &[&str]) -> Result<(Command
     let data = outside.path().join("data");
     std::fs::create_dir(&data)?;
     let config = outside.path().join("config.toml");
-    std::fs::write(&config, crate::gateway::config(&data)?.to_toml())?;
+    let daemon_s = Config { store_floor_bytes: FLOOR_BYTES, ..crate::gateway::config(&data)? };
+    std::fs::write(&config, daemon_s.to_toml())?;
     let mut command = Command::new("unshare");
     command.args(namespace).args(["sh", "-c", MOUNT_AND_RUN, "sh"]).arg(&data).arg(size_kb.to_string());
     command.arg(program("MANYHANDS_BIN")?).args(daemon).arg("--config").arg(config).arg("--parent-watch");

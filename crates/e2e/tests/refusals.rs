@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use manyhands_core::Outcome;
 use manyhands_e2e::gateway::{TestGateway, config};
 use manyhands_e2e::villain::{Hands, Villain};
-use manyhands_e2e::{guest, inflate_input, tiny_input};
+use manyhands_e2e::{guest, inflate_input, tiny_input, until};
 use manyhands_node::{Config, gateway};
 
 /// Why a gateway does not start.
@@ -93,16 +93,24 @@ async fn a_segment_size_that_nobody_offers_is_refused_with_what_is_offered() -> 
 async fn a_store_at_its_limit_ends_the_job_with_a_reason_and_nothing_else() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut small = config(dir.path())?;
-    // Room for the program and a few segments.
-    small.store_limit_bytes = 400_000;
+    // Room for what a job of 16 segments brings, and some hundred segments of 2^14 more.
+    small.store_limit_bytes = 12_000_000;
     let gateway = TestGateway::start_with(dir, small).await?;
-    let (program, _) = guest("inflate")?;
-    let job = gateway.submit(&program, inflate_input(20_000), 16, Outcome::Composite).await?;
+    let (endless, _) = guest("loops")?;
+    let job = gateway.submit(&endless, Vec::new(), 14, Outcome::Composite).await?;
     let status = gateway.wait(job, "the job's end", |status| status.view.phase == "failed").await?;
     let error = status.view.error.context("no reason")?;
     ensure!(error.contains("could not be stored") && error.contains("chunk store is full"), "{error}");
-    // What the job held is free again, and the gateway takes the next one.
-    let job = gateway.submit(&program, inflate_input(10), 16, Outcome::Composite).await?;
+    // Larger ones are not begun: nobody works for what would fail half-way.
+    let (program, _) = guest("inflate")?;
+    let refused = gateway.submit(&program, inflate_input(10), 20, Outcome::Composite).await;
+    let text = refused.expect_err("a job without room").to_string();
+    ensure!(text.contains("no room for the job") && text.contains("store_limit_bytes"), "{text}");
+    // What the failed job held is cache, and the gateway takes the next one.
+    let job = until("the blobs of the failed job to be let go", async || {
+        Ok(gateway.submit(&program, inflate_input(10), 16, Outcome::Composite).await.ok())
+    });
+    let job = job.await?;
     gateway.wait(job, "the next job's segments", |status| status.view.segments.is_some()).await?;
     gateway.stop().await?;
     Ok(())

@@ -19,6 +19,8 @@ pub struct Config {
     pub worker: Option<PathBuf>,
     /// Limit of the chunk store in bytes.
     pub store_limit_bytes: u64,
+    /// Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.
+    pub store_floor_bytes: u64,
     /// The network.
     pub net: NetConfig,
     /// The gateway.
@@ -103,6 +105,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             worker: None,
             store_limit_bytes: 10 << 30,
+            store_floor_bytes: 1_000_000_000,
             net: NetConfig::default(),
             gateway: GatewayConfig::default(),
             node: NodeConfig::default(),
@@ -206,6 +209,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "Where the identity key, the chunk store and the job database are kept."),
     ("worker", "The worker program; without this line beside this program, then on the PATH."),
     ("store_limit_bytes", "Limit of the chunk store in bytes."),
+    (
+        "store_floor_bytes",
+        "Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.",
+    ),
     ("listen", "Multiaddresses to listen on; empty means port 7170 for a gateway, any free port for a node."),
     ("boot", "Multiaddresses of peers to begin with."),
     ("mdns", "Whether peers on the local network find each other."),

@@ -67,11 +67,6 @@ impl DataDir {
         Self::chunks_in(&self.path)
     }
 
-    /// Where a node keeps inputs and receipts of its leases; emptied at each start.
-    pub fn scratch(&self) -> PathBuf {
-        self.path.join("scratch.redb")
-    }
-
     /// Where the gateway's job database is.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs.db")

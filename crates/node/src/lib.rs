@@ -15,6 +15,7 @@ pub mod worker;
 mod blobs;
 mod clock;
 mod providers;
+mod store;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;

@@ -162,7 +162,7 @@ impl Shunned {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use manyhands_blob::StoreError;
 
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// A peer on loopback that treats each blob stream as `serve` says.
-    async fn peer(serve: impl Fn(NodeId, BlobStream) + Send + 'static) -> (Net, Holder) {
+    pub(crate) async fn peer(serve: impl Fn(NodeId, BlobStream) + Send + 'static) -> (Net, Holder) {
         let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
         let config = NetConfig { listen, ..NetConfig::default() };
         let (net, mut events) = manyhands_net::start(Identity::generate(), config).await.unwrap();
@@ -246,7 +246,7 @@ mod tests {
         (net, holder)
     }
 
-    async fn keeper(store: ChunkStore) -> (Net, Holder) {
+    pub(crate) async fn keeper(store: ChunkStore) -> (Net, Holder) {
         let server = BlobServer::new(store, TransferLimits::default());
         peer(move |from, stream| crate::blobs::serve(&server, from, stream)).await
     }

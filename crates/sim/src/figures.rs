@@ -1,23 +1,13 @@
 //! Measured figures of proving: what a unit takes and how large its blobs are. Each table says where it comes from.
 
+pub(crate) use manyhands_core::room::segment_bytes;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{Po2, Unit};
 
-/// Proving time of one segment on the paper's laptop and its blob's size, by po2 from 14: the paper's Table 2. The paper has no time
-/// for 2^14 and for 2^21 and above, and no size for 2^14; those are halved or doubled.
-const SEGMENTS: [(u64, u64); 11] = [
-    (7_000, 10_000),
-    (14_000, 19_000),
-    (28_000, 38_000),
-    (58_000, 67_000),
-    (119_000, 133_000),
-    (249_000, 265_000),
-    (534_000, 529_000),
-    (1_068_000, 1_100_000),
-    (2_136_000, 2_000_000),
-    (4_272_000, 4_100_000),
-    (8_544_000, 6_400_000),
-];
+/// Proving time of one segment on the paper's laptop, by po2 from 14: the paper's Table 2. The paper has no time for 2^14 and for 2^21 and
+/// above; those are halved or doubled.
+const SEGMENTS_MS: [u64; 11] =
+    [7_000, 14_000, 28_000, 58_000, 119_000, 249_000, 534_000, 1_068_000, 2_136_000, 4_272_000, 8_544_000];
 
 /// Cycles that are proved for a thousand of the guest's own, by po2 from 14: the paper's Table 2. It has no figure for 2^14; with RISC Zero
 /// 3.0.6 it is about twice that of 2^16 (own measurement).
@@ -29,14 +19,11 @@ const LIFT_PERCENT: u64 = 160;
 /// A join in percent of a 2^16 proof on the same machine (own measurement).
 const JOIN_PERCENT: u64 = 170;
 
-/// The receipt of a lift or join, in bytes (own measurement).
-const RANGE_RECEIPT_BYTES: u64 = 223_000;
-
 /// Milliseconds that the paper's laptop takes for a unit of segments of this size.
 pub(crate) fn laptop_ms(kind: UnitKind, po2: Po2) -> u64 {
-    let at_16 = segment(16).0;
+    let at_16 = segment_ms(16);
     match kind {
-        UnitKind::Prove => segment(po2.get()).0,
+        UnitKind::Prove => segment_ms(po2.get()),
         UnitKind::Lift => at_16 * LIFT_PERCENT / 100,
         UnitKind::Join => at_16 * JOIN_PERCENT / 100,
     }
@@ -57,26 +44,15 @@ pub(crate) fn segments(user_cycles: u64, po2: Po2) -> u64 {
     user_cycles.saturating_mul(inflation_permille(po2)).div_ceil(1_000).div_ceil(po2.cycles()).max(1)
 }
 
-/// Size of a segment's blob, in bytes.
-pub(crate) fn segment_bytes(po2: Po2) -> u64 {
-    segment(po2.get()).1
-}
-
-/// Size of a unit's receipt, in bytes: 209 kB at 2^15, 221 at 2^16, 244 at 2^17 (own measurement), some 20 kB more with each po2.
+/// Size of a unit's receipt, in bytes.
 pub(crate) fn receipt_bytes(unit: Unit, po2: Po2) -> u64 {
-    match (unit.kind(), po2.get()) {
-        (UnitKind::Lift | UnitKind::Join, _) => RANGE_RECEIPT_BYTES,
-        (UnitKind::Prove, ..=14) => 197_000,
-        (UnitKind::Prove, 15) => 209_000,
-        (UnitKind::Prove, 16) => 221_000,
-        (UnitKind::Prove, po2) => 244_000 + 20_000 * u64::from(po2 - 17),
-    }
+    manyhands_core::room::receipt_bytes(unit.kind(), po2)
 }
 
 /// A row of the table; there is one for every size that can be.
-fn segment(po2: u8) -> (u64, u64) {
+fn segment_ms(po2: u8) -> u64 {
     let row = usize::from(po2.saturating_sub(14));
-    SEGMENTS.get(row).or(SEGMENTS.last()).copied().unwrap_or_default()
+    SEGMENTS_MS.get(row).or(SEGMENTS_MS.last()).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

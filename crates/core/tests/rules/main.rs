@@ -12,6 +12,7 @@ mod pace;
 mod pair;
 mod prover;
 mod restart;
+mod room;
 mod scale;
 mod sizing;
 mod verify;

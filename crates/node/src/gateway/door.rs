@@ -8,8 +8,10 @@ use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::owners::{owner_of, uploads};
 use super::questions::{Question, To, Wanted};
-use super::tasks::{Tasks, owner_of, uploads};
+use super::tasks::Tasks;
+use crate::store::is_no_room;
 
 /// Largest final receipt that is handed out at once, in bytes: 2,000 segments of 250 kB.
 const RECEIPT_BYTES_MAX: u64 = 512 << 20;
@@ -50,6 +52,13 @@ impl Door {
             }
             error => of_store(&error),
         })
+    }
+
+    /// Has the event loop take a job, if there is room for what it will likely bring.
+    async fn take(&self, job: JobId, wanted: Wanted) -> Result<Submitted, Problem> {
+        let needed_bytes = self.ask(|to| Question::Need(wanted, to)).await?;
+        self.tasks.admit(needed_bytes).await?;
+        self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()
     }
 
     async fn forget_uploads(&self, program: BlobRef, input: Option<BlobRef>) {
@@ -97,7 +106,7 @@ impl Gateway for Door {
                     priority: request.priority,
                     cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
                 };
-                self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()
+                self.take(job, wanted).await
             }
             Err(error) => Err(error),
         };
@@ -144,7 +153,8 @@ impl Gateway for Door {
     async fn status(&self) -> Result<GatewayStatus, Problem> {
         let mut status = self.ask(Question::Status).await?;
         let usage = self.tasks.on_store(|store| store.usage()).await.map_err(|error| of_store(&error))?;
-        status.store_used_bytes = usage.used_bytes;
+        // What only the cache needs is not used: it yields.
+        status.store_used_bytes = usage.used_bytes.saturating_sub(usage.cached_bytes);
         status.store_limit_bytes = usage.limit_bytes;
         Ok(status)
     }
@@ -154,9 +164,9 @@ fn problem(kind: ProblemKind, message: &str) -> Problem {
     Problem { kind, message: message.to_owned() }
 }
 
-fn of_store(error: &StoreError) -> Problem {
+pub(super) fn of_store(error: &StoreError) -> Problem {
     let kind = match error {
-        StoreError::Full { .. } | StoreError::DiskFull { .. } => ProblemKind::NoSpace,
+        error if is_no_room(error) => ProblemKind::NoSpace,
         StoreError::TooLarge { .. } => ProblemKind::TooLarge,
         _ => ProblemKind::Internal,
     };

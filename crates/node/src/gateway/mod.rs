@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use manyhands_blob::ChunkStore;
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::{Policy, Requester};
 use manyhands_net::{Identity, Net, NetEvent, peer_text};
@@ -25,7 +24,9 @@ use turns::Turns;
 
 mod door;
 mod jobs_db;
+mod owners;
 mod questions;
+mod room;
 mod shell;
 mod survey;
 mod sweep;
@@ -67,7 +68,7 @@ pub async fn run(
     let identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
     let database = |source| StartError::Database { path: data_dir.jobs(), source };
     let db = JobsDb::open(&data_dir.jobs()).map_err(database)?;
-    let store = ChunkStore::open(&data_dir.chunks(), config.store_limit_bytes)?;
+    let store = crate::store::open(&config, &data_dir.chunks())?;
     let open = db.open_jobs().map_err(database)?.into_iter().map(|row| row.job);
     let swept = sweep(&store, open, db.receipts().map_err(database)?.as_ref())?;
     tracing::debug!(swept, "blobs that nobody needs any more were released");

@@ -3,13 +3,14 @@
 use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
 use manyhands_core::explain::Explanation;
 use manyhands_core::requester::Input;
+use manyhands_core::room::job_bytes;
 use manyhands_core::{JobSpec, Outcome, Priority, Restored};
 use manyhands_proto::{BlobRef, Digest, JobId, Po2};
 use tokio::sync::oneshot;
 
 use super::jobs_db::JobRow;
+use super::owners::receipts;
 use super::shell::Shell;
-use super::tasks::receipts;
 
 /// Ended jobs that the gateway's status lists.
 const JOBS_SHOWN: u32 = 100;
@@ -32,6 +33,8 @@ pub(crate) type To<T> = oneshot::Sender<T>;
 /// What the door asks.
 #[derive(Debug)]
 pub(crate) enum Question {
+    /// Say how many bytes such a job will likely bring, beside those that open jobs still bring.
+    Need(Wanted, To<u64>),
     /// Take a job under this id.
     Submit(JobId, Wanted, To<Result<Submitted, Problem>>),
     /// Say how a job is.
@@ -50,6 +53,7 @@ impl Shell {
     /// Answers one question; a door that has gone away needs no answer.
     pub(crate) fn answer(&mut self, question: Question) {
         match question {
+            Question::Need(wanted, to) => drop(to.send(self.need(wanted))),
             Question::Submit(job, wanted, to) => drop(to.send(self.submit(job, wanted))),
             Question::Job(job, to) => drop(to.send(self.job(job))),
             Question::Explain(job, to) => drop(to.send(self.explain(job))),
@@ -57,6 +61,11 @@ impl Shell {
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
         }
+    }
+
+    fn need(&self, wanted: Wanted) -> u64 {
+        let po2 = wanted.po2.unwrap_or_else(|| self.core.po2_for_all());
+        job_bytes(po2, wanted.outcome, wanted.cycles_max).saturating_add(self.core.bytes_due())
     }
 
     fn submit(&mut self, job: JobId, wanted: Wanted) -> Result<Submitted, Problem> {

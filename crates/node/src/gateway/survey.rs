@@ -51,7 +51,11 @@ impl Tasks {
             is_whole: longest.is_whole,
             cuts: looks.iter().map(|look| look.cut).collect(),
         });
-        self.tell(Input::Surveyed { job: row.job, survey }).await;
+        let input = match self.no_room_for(&row, survey.as_ref()).await {
+            Some(reason) => Input::Broken { job: row.job, reason },
+            None => Input::Surveyed { job: row.job, survey },
+        };
+        self.tell(input).await;
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_proto::{JobId, Reference};
 
-use super::tasks::{owner_of, receipts};
+use super::owners::Purpose;
 
-/// Lets everything go that no open job and no kept receipt needs, and that was not put by hand (`manyhands blob put`). Pins stay, whoever
-/// held them. Tells how many blobs and downloads that were.
+/// Lets everything of a gateway's own go that no open job and no kept receipt needs. Tells how many blobs and downloads that were. What others
+/// hold in the same store stays, and pins do.
 ///
 /// `kept` are the receipts of ended jobs; None if not all are known, and then every receipt stays.
 ///
@@ -20,16 +20,20 @@ pub(crate) fn sweep(
     open: impl IntoIterator<Item = JobId>,
     kept: Option<&BTreeSet<Reference>>,
 ) -> Result<usize, StoreError> {
-    let open: BTreeSet<Owner> = open.into_iter().map(owner_of).collect();
+    let open: BTreeSet<JobId> = open.into_iter().collect();
     let mut count = 0;
     for owner in store.owners()? {
-        if owner == receipts() {
-            let forgotten = store.held_by(&owner)?.into_iter().map(|blob| blob.reference);
-            for reference in forgotten.filter(|reference| kept.is_some_and(|kept| !kept.contains(reference))) {
-                count += usize::from(store.release(&owner, &reference)?);
+        match Purpose::of(&owner) {
+            None => {}
+            Some(Purpose::Job(job)) if open.contains(&job) => {}
+            Some(Purpose::Job(_)) => count += store.release_owner_to_cache(&owner)?,
+            Some(Purpose::Claims | Purpose::Uploads) => count += store.release_owner(&owner)?,
+            Some(Purpose::Receipts) => {
+                let forgotten = store.held_by(&owner)?.into_iter().map(|blob| blob.reference);
+                for reference in forgotten.filter(|reference| kept.is_some_and(|kept| !kept.contains(reference))) {
+                    count += usize::from(store.release(&owner, &reference)?);
+                }
             }
-        } else if owner != Owner::cli() && !open.contains(&owner) {
-            count += store.release_owner(&owner)?;
         }
     }
     Ok(count)
@@ -37,8 +41,10 @@ pub(crate) fn sweep(
 
 #[cfg(test)]
 mod tests {
+    use manyhands_blob::Owner;
+
     use super::*;
-    use crate::gateway::tasks::{claims_of, uploads};
+    use crate::gateway::owners::{claims_of, owner_of, receipts, uploads};
 
     #[test]
     fn what_open_jobs_and_kept_receipts_need_stays_and_nothing_else() {
@@ -50,20 +56,25 @@ mod tests {
         let shared = put(&owner_of(open), "a program that both jobs use");
         put(&owner_of(ended), "a program that both jobs use");
         let receipt = put(&receipts(), "the receipt of an ended job");
+        let others = [
+            put(&Owner::cli(), "what a user put in"),
+            put(&Owner::cut("batch 7"), "what a client uploaded"),
+            put(&Owner::new("made").unwrap(), "what a node made"),
+            put(&uploads(), "an upload that was pinned"),
+        ];
+        store.pin(&others[3].reference).unwrap();
+        let cached = put(&owner_of(ended), "a segment of the ended job");
         let gone = [
-            put(&owner_of(ended), "a segment of the ended job"),
             put(&receipts(), "the receipt of a forgotten job"),
             put(&uploads(), "an upload"),
             put(&claims_of(open), "a result that was not checked"),
         ];
-        let by_hand = put(&Owner::cli(), "put at the command line");
-        let pinned = put(&owner_of(ended), "pinned while its job was open");
-        store.pin(&pinned.reference).unwrap();
         let kept = BTreeSet::from([receipt.reference]);
         assert_eq!(sweep(&store, [open], None).unwrap(), 5, "receipts stay as long as the kept ones are not known");
         assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 1);
         assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 0);
-        assert!([segment, shared, receipt, by_hand, pinned].iter().all(|blob| store.has(blob).unwrap()));
+        assert!([segment, shared, receipt].iter().chain(&others).all(|blob| store.has(blob).unwrap()));
+        assert_eq!(store.cached().unwrap(), [cached.reference], "it yields as soon as there is need");
         assert!(gone.iter().all(|blob| !store.has(blob).unwrap()));
     }
 }

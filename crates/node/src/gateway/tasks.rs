@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_core::requester::Input;
 use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
@@ -16,10 +16,13 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::jobs_db::{JobRow, SegmentRow};
+use super::owners::{claims_of, owner_of, receipts};
+use super::room::RoomWait;
 use super::turns::Turns;
 use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
+use crate::store::is_no_room;
 use crate::worker::{Worker, WorkerOptions};
 
 /// What a task tells the event loop.
@@ -72,17 +75,6 @@ pub(crate) struct Tasks {
     pub(crate) fetches: Turns,
     /// Results checked at the same time: each takes a receipt's memory and some 20 ms of a core.
     pub(crate) checks: Arc<Semaphore>,
-}
-
-/// Owner of everything that belongs to a job until it ends.
-pub(crate) fn owner_of(job: JobId) -> Owner {
-    Owner::from(job)
-}
-
-/// Owner of what nodes claim to be a job's results, until it is verified. Not the job itself: a node may name any blob for its receipt,
-/// the segment that it was given too, and what is refused is let go.
-pub(crate) fn claims_of(job: JobId) -> Owner {
-    named(&format!("claims {job}"))
 }
 
 impl Tasks {
@@ -151,7 +143,7 @@ impl Tasks {
 
     async fn keep_segment(&self, job: JobId, report: SegmentReport) -> Result<(), String> {
         let (index, bytes) = (report.index, report.blob.into_vec());
-        let blob = self.on_store(move |store| store.put_blob(&owner_of(job), &bytes)).await;
+        let blob = self.keep(owner_of(job), bytes).await;
         let blob = blob.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
         let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob };
         let _ = self.feedback.send(Feedback::Segment { job, segment }).await;
@@ -201,14 +193,20 @@ impl Tasks {
     /// Gets a receipt from its maker.
     async fn fetch_receipt(&self, node: NodeId, job: JobId, receipt: BlobRef) -> Result<(), Unfetched> {
         let holder = Holder { node, addresses: Vec::new() };
-        let Some(_turn) = self.fetches.take(node).await else { return Ok(()) };
-        let fetched = self.providers.fetch(&claims_of(job), receipt, std::slice::from_ref(&holder)).await;
-        let Err(error) = fetched else { return Ok(()) };
+        let mut wait = RoomWait::default();
+        let error = loop {
+            let Some(turn) = self.fetches.take(node).await else { return Ok(()) };
+            let fetched = self.providers.fetch(&claims_of(job), receipt, std::slice::from_ref(&holder)).await;
+            drop(turn);
+            let Err(error) = fetched else { return Ok(()) };
+            let Some(ours) = error.store() else { break error };
+            if !wait.is_worth_it(ours).await {
+                break error;
+            }
+        };
         let mut blame = error.blame();
         match error.store() {
-            Some(full @ (StoreError::Full { .. } | StoreError::DiskFull { .. })) => {
-                return Err(Unfetched::NoSpace(full.to_string()));
-            }
+            Some(full) if is_no_room(full) => return Err(Unfetched::NoSpace(full.to_string())),
             // The blob that it named is here, and is another one.
             Some(StoreError::SizeMismatch { .. }) => blame = Blame::Peer,
             _ => {}
@@ -220,11 +218,12 @@ impl Tasks {
         Err(Unfetched::Refused(Refusal { blame, reason: format!("its receipt could not be fetched: {error}") }))
     }
 
-    /// Releases all blobs of a job that has ended, but its receipt.
+    /// Releases all blobs of a job that has ended, but its receipt. They stay as cache, for the next job of the same program; what was not
+    /// verified is nothing worth.
     pub(crate) async fn let_go(self, job: JobId) {
         let released = self.on_store(move |store| {
             store.release_owner(&claims_of(job))?;
-            store.release_owner(&owner_of(job))
+            store.release_owner_to_cache(&owner_of(job))
         });
         if let Err(error) = released.await {
             tracing::warn!(%job, %error, "a job's blobs could not be released; trying again");
@@ -241,36 +240,17 @@ impl Tasks {
     /// Steps V and VI: puts the receipt together, verifies it, stores it.
     pub(crate) async fn assemble(self, job: JobId, parts: Parts<Zkvm>, journal: Vec<u8>, image_id: Digest) {
         let store = self.store.clone();
-        let work = move || {
-            let bytes = build_receipt(&store, parts, &journal, image_id)?;
-            store.put_blob(&receipts(), &bytes).map_err(|error| error.to_string())
-        };
-        let built = tokio::task::spawn_blocking(work).await;
+        let work = move || build_receipt(&store, parts, &journal, image_id);
+        let built = tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("it was interrupted".to_owned()));
         let result = match built {
-            Ok(Ok(receipt)) => {
-                let _ = self.feedback.send(Feedback::Receipt { job, receipt }).await;
-                Ok(())
-            }
-            Ok(Err(reason)) => Err(reason),
-            Err(_) => Err("it was interrupted".to_owned()),
+            Ok(bytes) => self.keep(receipts(), bytes).await.map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
         };
-        self.tell(Input::Assembled { job, result }).await;
+        if let Ok(receipt) = result {
+            let _ = self.feedback.send(Feedback::Receipt { job, receipt }).await;
+        }
+        self.tell(Input::Assembled { job, result: result.map(drop) }).await;
     }
-}
-
-/// Owner of final receipts.
-pub(crate) fn receipts() -> Owner {
-    named("receipts")
-}
-
-/// Owner of programs and inputs that no job uses yet.
-pub(crate) fn uploads() -> Owner {
-    named("uploads")
-}
-
-fn named(name: &str) -> Owner {
-    // A short literal is always an owner's name; the job id zero, which no job has, stands for the impossible.
-    Owner::new(name).unwrap_or_else(|_| Owner::from(JobId::default()))
 }
 
 fn build_receipt(store: &ChunkStore, parts: Parts<Zkvm>, journal: &[u8], image_id: Digest) -> Result<Vec<u8>, String> {
@@ -295,4 +275,27 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::providers::tests::keeper;
+
+    /// The tasks of a gateway with this store, and what its event loop would hear.
+    pub(crate) async fn tasks(store: ChunkStore) -> (Tasks, mpsc::Receiver<Feedback>) {
+        let (net, _) = keeper(store.clone()).await;
+        let (feedback, fed_back) = mpsc::channel(16);
+        let tasks = Tasks {
+            net: net.clone(),
+            providers: Providers::new(net, store.clone()),
+            store,
+            worker: PathBuf::new(),
+            feedback,
+            executions: Arc::new(Semaphore::new(1)),
+            fetches: Turns::new(),
+            checks: Arc::new(Semaphore::new(1)),
+        };
+        (tasks, fed_back)
+    }
 }

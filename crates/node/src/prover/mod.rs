@@ -1,7 +1,5 @@
 //! The prover node's daemon: the other side of steps III and IV.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +7,8 @@ use manyhands_blob::ChunkStore;
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::Prover;
 use manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
+use manyhands_core::prover::Input;
+use manyhands_core::room::leases_bytes;
 use manyhands_net::{Identity, Net, peer_text};
 use manyhands_proto::Po2;
 use manyhands_proto::message::{Capabilities, Holder};
@@ -19,10 +19,12 @@ use crate::data_dir::DataDir;
 use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, machine};
+use room::Watch;
 use shell::{Shell, Sources};
 use tasks::{FETCHES_MAX, Feedback, Tasks};
 
 mod pace;
+mod room;
 mod shell;
 mod tasks;
 
@@ -62,12 +64,19 @@ pub async fn run(
     let worker_identity = worker.identify().await?;
     drop(worker);
     let capabilities = capabilities(&config, &worker_identity)?;
-    let store = open_scratch(&data_dir, config.store_limit_bytes)?;
+    let store = open_store(&config, &data_dir)?;
     let identity = Identity::load_or_create(&data_dir.identity())?;
     let net_config = crate::blobs::net_config(&config, "node", &LISTEN, &worker_identity);
     let (net, events) = manyhands_net::start(identity, net_config).await?;
 
     let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
+    let mut watch = Watch::new(store.clone(), leases_bytes(&capabilities));
+    let mut core = Prover::new(capabilities.clone());
+    let clock = Clock::start();
+    if let Some(room) = watch.look().await {
+        core.handle(clock.now(), Input::Room(room));
+    }
+    let watching = tokio::spawn(watch.run(feedback.clone()));
     for address in gateways {
         tokio::spawn(keep_dialling(net.clone(), address, feedback.clone()));
     }
@@ -76,7 +85,7 @@ pub async fn run(
     let addresses = own.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
     let options = WorkerOptions { memory_bytes: Some(capabilities.memory_bytes), threads: config.node.threads };
     let shell = Shell {
-        core: Prover::new(capabilities.clone()),
+        core,
         tasks: Tasks {
             net: net.clone(),
             store: store.clone(),
@@ -89,12 +98,12 @@ pub async fn run(
             feedback,
         },
         blobs: BlobServer::new(store, TransferLimits::default()),
-        clock: Clock::start(),
+        clock,
         running: Default::default(),
-        taken: VecDeque::new(),
     };
     ready(NodeReady { peer_id, addresses, capabilities });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
+    watching.abort();
     net.shutdown().await;
     Ok(())
 }
@@ -118,15 +127,12 @@ fn capabilities(config: &Config, worker: &manyhands_proto::worker::Identity) -> 
     })
 }
 
-/// A node's store holds nothing that outlives the node: leases are fenced, and a gateway leases again what it did not get.
-fn open_scratch(data_dir: &DataDir, limit_bytes: u64) -> Result<ChunkStore, StartError> {
-    let path: PathBuf = data_dir.scratch();
-    if let Err(source) = std::fs::remove_file(&path)
-        && source.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(StartError::DataDir { path, source });
-    }
-    Ok(ChunkStore::open(&path, limit_bytes)?)
+/// A node's store outlives the node; what its leases held when it stopped becomes cache, as no gateway waits for them any more.
+fn open_store(config: &Config, data_dir: &DataDir) -> Result<ChunkStore, StartError> {
+    let store = crate::store::open(config, &data_dir.chunks())?;
+    let count = tasks::release_leases(&store)?;
+    tracing::debug!(count, "blobs of leases from before the start are cache now");
+    Ok(store)
 }
 
 /// Connects to a configured gateway, and again whenever that connection is gone.

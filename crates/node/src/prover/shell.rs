@@ -1,23 +1,20 @@
 //! The node's event loop: network events, finished tasks and the clock go into the state machine; its commands become tasks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use manyhands_blob::transfer::BlobServer;
 use manyhands_core::Prover;
 use manyhands_core::prover::{Command, Input};
 use manyhands_net::NetEvent;
+use manyhands_proto::LeaseId;
 use manyhands_proto::message::{Request, Response};
-use manyhands_proto::{BlobRef, LeaseId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::tasks::{Feedback, Tasks, receipts};
+use super::tasks::{Feedback, Tasks};
 use crate::blobs;
 use crate::clock::Clock;
-
-/// Receipts that were handed over and are kept a while: a lift or join of one's own result then needs no fetching.
-const TAKEN_KEPT: usize = 16;
 
 /// How long a leaving node waits for gateways to hear that its leases are free.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +32,6 @@ pub(crate) struct Shell {
     pub(crate) blobs: BlobServer,
     pub(crate) clock: Clock,
     pub(crate) running: BTreeMap<LeaseId, AbortHandle>,
-    pub(crate) taken: VecDeque<BlobRef>,
 }
 
 impl Shell {
@@ -101,6 +97,7 @@ impl Shell {
                 }
                 self.core.handle(now, input);
             }
+            Feedback::Room(room) => self.core.handle(now, Input::Room(room)),
             Feedback::Gateway(holder) => self.core.handle(now, Input::Gateway { holder, configured: true }),
         }
     }
@@ -131,26 +128,10 @@ impl Shell {
                 }
                 tokio::spawn(async move { tasks.let_go_inputs(lease).await });
             }
-            Command::Discard { lease, receipt, taken } => self.discard(lease, receipt, taken),
-        }
-    }
-
-    /// Keeps the newest proofs that were taken, as their lifts may come here; lets everything else go.
-    fn discard(&mut self, lease: LeaseId, receipt: BlobRef, taken: bool) {
-        tracing::debug!(%lease, taken, "a receipt is handed over or needed no more");
-        let old = if taken {
-            self.taken.push_back(receipt);
-            if self.taken.len() > TAKEN_KEPT { self.taken.pop_front() } else { None }
-        } else {
-            Some(receipt)
-        };
-        if let Some(old) = old {
-            let tasks = self.tasks.clone();
-            tokio::spawn(async move {
-                if let Err(error) = tasks.on_store(move |store| store.release(&receipts(), &old.reference)).await {
-                    tracing::warn!(%error, "a receipt could not be released");
-                }
-            });
+            Command::Discard { lease, receipt, taken } => {
+                tracing::debug!(%lease, taken, "a receipt is handed over or needed no more");
+                tokio::spawn(tasks.let_go_receipt(receipt));
+            }
         }
     }
 }

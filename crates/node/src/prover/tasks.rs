@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_core::Room;
 use manyhands_core::prover::{Input, Tag};
 use manyhands_net::Net;
 use manyhands_proto::limits::SEGMENT_BYTES_MAX;
@@ -30,6 +31,8 @@ pub(crate) enum Feedback {
     Core(Input),
     /// A configured gateway is connected.
     Gateway(Holder),
+    /// Whether there is room for another lease has changed.
+    Room(Room),
 }
 
 /// What tasks share.
@@ -60,9 +63,31 @@ pub(crate) fn inputs_of(lease: LeaseId) -> Owner {
     Owner::new(format!("{} {unit} {:x}", lease.job, lease.attempt)).unwrap_or_else(|_| Owner::from(JobId::default()))
 }
 
-/// Owner of receipts.
-pub(crate) fn receipts() -> Owner {
-    Owner::new("receipts").unwrap_or_else(|_| Owner::from(JobId::default()))
+/// Owner of the receipts that this node made, until they are handed over. A gateway calls its own otherwise.
+pub(crate) fn made() -> Owner {
+    Owner::new(MADE).unwrap_or_else(|_| Owner::from(JobId::default()))
+}
+
+const MADE: &str = "made";
+
+/// Whether the owner is one of [`inputs_of`] or [`made`]. Others, such as a user's, are not ours to release.
+fn is_of_lease(owner: &Owner) -> bool {
+    let mut words = owner.as_str().split(' ');
+    let (job, unit, attempt) = (words.next(), words.next(), words.next());
+    let is_job = |word: &str| word.parse::<JobId>().is_ok();
+    let is_unit = |word: &str| word.starts_with(['p', 'l', 'j']) && word.len() > 1;
+    let is_attempt = |word: &str| u32::from_str_radix(word, 16).is_ok();
+    owner.as_str() == MADE
+        || (words.next().is_none()
+            && job.is_some_and(is_job)
+            && unit.is_some_and(is_unit)
+            && attempt.is_some_and(is_attempt))
+}
+
+/// Releases to the cache all that leases hold. At the start none is under way.
+pub(crate) fn release_leases(store: &ChunkStore) -> Result<usize, StoreError> {
+    let owners = store.owners()?;
+    owners.iter().filter(|owner| is_of_lease(owner)).map(|owner| store.release_owner_to_cache(owner)).sum()
 }
 
 /// The holders of an input in the order in which to ask them. Those before the last made the inputs, in the inputs' order, so each input
@@ -131,10 +156,17 @@ impl Tasks {
         self.tell(Input::Made { lease: id, result }).await;
     }
 
-    /// Releases a lease's inputs.
+    /// Releases a lease's inputs. They stay as cache, for whoever asks this node for them.
     pub(crate) async fn let_go_inputs(&self, lease: LeaseId) {
-        if let Err(error) = self.on_store(move |store| store.release_owner(&inputs_of(lease))).await {
+        if let Err(error) = self.on_store(move |store| store.release_owner_to_cache(&inputs_of(lease))).await {
             tracing::warn!(%lease, %error, "a lease's inputs could not be released");
+        }
+    }
+
+    /// Releases a receipt that was handed over or is needed no more. As cache it is there for its lift or join.
+    pub(crate) async fn let_go_receipt(self, receipt: BlobRef) {
+        if let Err(error) = self.on_store(move |store| store.release_to_cache(&made(), &receipt.reference)).await {
+            tracing::warn!(%error, "a receipt could not be released");
         }
     }
 
@@ -146,7 +178,7 @@ impl Tasks {
         let inputs = read.await.map_err(|error| error.to_string())?;
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
         let (receipt, elapsed_ms) = self.run(lease, &task).await.map_err(|error| error.to_string())?;
-        let stored = self.on_store(move |store| store.put_blob(&receipts(), &receipt)).await;
+        let stored = self.on_store(move |store| store.put_blob(&made(), &receipt)).await;
         stored.map(|blob| (blob, elapsed_ms)).map_err(|error| error.to_string())
     }
 
@@ -199,6 +231,7 @@ fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::tests::keeper;
 
     #[test]
     fn every_lease_has_inputs_of_its_own() {
@@ -210,5 +243,94 @@ mod tests {
         let owners: std::collections::BTreeSet<Owner> = leases.map(inputs_of).collect();
         assert_eq!(owners.len(), 12);
         assert!(!owners.contains(&Owner::from(JobId::default())), "a name is too long");
+        assert!(owners.iter().all(is_of_lease));
+    }
+
+    #[test]
+    fn at_the_start_leases_become_cache_and_what_others_hold_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 24).unwrap();
+        let put = |owner: &Owner, text: &str| store.put_blob(owner, text.as_bytes()).unwrap().reference;
+        let lease = LeaseId { job: JobId([7; 16]), unit: Unit::Prove(3), attempt: 1 };
+        let input = put(&inputs_of(lease), "an input");
+        let receipt = put(&made(), "a receipt");
+        let digits = "ab".repeat(16);
+        let others =
+            ["cli", "batch-7", "receipts", "made 2", &format!("job {digits}"), &format!("{digits} x 1"), &digits];
+        for name in others {
+            put(&Owner::new(name).unwrap(), name);
+        }
+        let pinned = put(&made(), "pinned");
+        store.pin(&pinned).unwrap();
+        assert_eq!(release_leases(&store).unwrap(), 3);
+        assert_eq!(std::collections::BTreeSet::from_iter(store.cached().unwrap()), [input, receipt].into());
+        let left: Vec<String> = store.owners().unwrap().iter().map(Owner::to_string).collect();
+        assert_eq!(left, std::collections::BTreeSet::from(others).into_iter().collect::<Vec<_>>());
+        assert!(store.is_pinned(&pinned).unwrap());
+    }
+
+    /// A node whose store has `limit_bytes`, and what its event loop would hear.
+    async fn node(limit_bytes: u64) -> (tempfile::TempDir, Tasks, mpsc::Receiver<Feedback>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&dir.path().join("chunks.redb"), limit_bytes).unwrap();
+        let (net, _) = keeper(store.clone()).await;
+        let (feedback, fed_back) = mpsc::channel(16);
+        let tasks = Tasks {
+            net: net.clone(),
+            providers: Providers::new(net, store.clone()),
+            store,
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
+            worker: PathBuf::new(),
+            options: WorkerOptions::default(),
+            idle: Arc::default(),
+            pace: Arc::default(),
+            feedback,
+        };
+        (dir, tasks, fed_back)
+    }
+
+    fn bytes(seed: u32) -> Vec<u8> {
+        (0..100_000_u32).map(|number| (number.wrapping_mul(2_654_435_761).wrapping_add(seed * 7) >> 13) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn what_leases_leave_is_served_on_and_yields_to_the_next() {
+        // Room for one lease's input and receipt, and half as much again.
+        let (_dir, tasks, mut fed_back) = node(320_000).await;
+        let kept = tempfile::tempdir().unwrap();
+        let gateway_s = ChunkStore::open(&kept.path().join("chunks.redb"), 1 << 26).unwrap();
+        let (_net, gateway) = keeper(gateway_s.clone()).await;
+        let mut last = Vec::new();
+        for number in 0..20 {
+            let input = gateway_s.put_blob(&Owner::new("job").unwrap(), &bytes(number)).unwrap();
+            let id = LeaseId { job: JobId([7; 16]), unit: Unit::Prove(number), attempt: 1 };
+            let lease = Lease {
+                id,
+                inputs: vec![input],
+                po2: manyhands_proto::Po2::MIN,
+                nonce: manyhands_proto::Nonce { log: [0; 20], job: 0, segment: number },
+                deadline_ms: 1,
+                heartbeat_ms: 1,
+                holders: vec![gateway.clone()],
+            };
+            tasks.clone().fetch(Box::new(lease)).await;
+            let heard = fed_back.recv().await.unwrap();
+            assert!(matches!(heard, Feedback::Core(Input::Fetched { result: Ok(()), .. })), "{number}: {heard:?}");
+            let receipt = tasks.store.put_blob(&made(), &bytes(1_000 + number)).unwrap();
+            tasks.let_go_inputs(id).await;
+            tasks.clone().let_go_receipt(receipt).await;
+            last = vec![input, receipt];
+        }
+        let usage = tasks.store.usage().unwrap();
+        assert_eq!(usage.used_bytes, usage.cached_bytes, "nothing is held");
+        assert!(usage.cached_bytes > 200_000 && usage.cached_bytes <= 320_000, "{usage:?}");
+
+        // Somebody else is given the last of them by this node.
+        let (_dir, other, mut heard) = node(1 << 24).await;
+        let me = Holder { node: tasks.net.node_id(), addresses: tasks.net.addresses().await };
+        for blob in last {
+            other.providers.fetch(&made(), blob, std::slice::from_ref(&me)).await.unwrap();
+        }
+        assert!(heard.try_recv().is_err());
     }
 }
