@@ -34,6 +34,13 @@ pub struct DaemonOptions {
     /// Free space on the store's disk below which nothing new is stored, in megabytes [default: the configuration's, 1 GB].
     #[arg(long, value_name = "MB")]
     store_floor_mb: Option<u64>,
+    /// Where Bee's HTTP API listens, for programs made for a Swarm node; it has no passwords [default: the configuration's, or a
+    /// port of loopback].
+    #[arg(long, value_name = "ADDR:PORT")]
+    bee_api: Option<SocketAddr>,
+    /// Does not serve Bee's HTTP API.
+    #[arg(long, conflicts_with = "bee_api")]
+    no_bee_api: bool,
     /// Ends when standard input does, and says on standard output when it is up: for `up` and `demo`.
     #[arg(long, hide = true)]
     pub parent_watch: bool,
@@ -57,6 +64,12 @@ impl DaemonOptions {
         }
         if let Some(megabytes) = self.store_floor_mb {
             config.store_floor_bytes = megabytes.saturating_mul(1_000_000);
+        }
+        if self.no_bee_api {
+            config.bee_api.enabled = false;
+        }
+        if self.bee_api.is_some() {
+            (config.bee_api.enabled, config.bee_api.address) = (true, self.bee_api);
         }
         Ok(config)
     }
@@ -89,6 +102,9 @@ impl DaemonOptions {
 pub struct ReadyLine {
     /// A gateway's HTTP address.
     pub http: Option<SocketAddr>,
+    /// Where Bee's HTTP API is.
+    #[serde(default)]
+    pub bee_api: Option<SocketAddr>,
     /// Its peer id as libp2p writes it.
     pub peer_id: String,
     /// Where it can be dialled, with `/p2p`.

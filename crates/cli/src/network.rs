@@ -94,6 +94,7 @@ impl Plan {
     fn node(&self, number: u16, gateway: &str) -> Config {
         let mut config = self.member(&format!("node-{number}"));
         config.node.gateways = vec![gateway.to_owned()];
+        config.bee_api.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.node.memory_bytes = Some(self.memory_bytes());
         config.node.po2_max = self.po2_max.or(config.node.po2_max);
         config

@@ -2,11 +2,15 @@
 //!
 //! A value is taken from the command line, else from an environment variable, else from the file, else from here.
 
+mod bee_api;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
+
+pub use bee_api::BeeApiConfig;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,8 @@ pub struct Config {
     pub store_limit_bytes: u64,
     /// Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.
     pub store_floor_bytes: u64,
+    /// Bee's HTTP API.
+    pub bee_api: BeeApiConfig,
     /// The network.
     pub net: NetConfig,
     /// The gateway.
@@ -106,6 +112,7 @@ impl Default for Config {
             worker: None,
             store_limit_bytes: 10 << 30,
             store_floor_bytes: 1_000_000_000,
+            bee_api: BeeApiConfig::default(),
             net: NetConfig::default(),
             gateway: GatewayConfig::default(),
             node: NodeConfig::default(),
@@ -174,6 +181,7 @@ impl Config {
         if self.node.slots == 0 || self.node.slots > manyhands_proto::limits::SLOTS_MAX {
             return wrong(format!("node.slots = {}; it must be from 1 to 64", self.node.slots));
         }
+        self.bee_api.level()?;
         if self.node.threads == Some(0) {
             return wrong("node.threads = 0; leave it out for every core".to_owned());
         }
@@ -213,6 +221,12 @@ const MEANINGS: &[(&str, &str)] = &[
         "store_floor_bytes",
         "Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.",
     ),
+    ("enabled", "Whether Bee's HTTP API is served over the chunk store."),
+    (
+        "address",
+        "Where it listens; without this line 127.0.0.1:7172 (gateway) or 7173 (node), or a free port. Keep it on loopback.",
+    ),
+    ("redundancy_level", "Of uploads that name none: 0 as this program and Bee up to 2.8.0, 1 as Bee from 2.8.1."),
     ("listen", "Multiaddresses to listen on; empty means port 7170 for a gateway, any free port for a node."),
     ("boot", "Multiaddresses of peers to begin with."),
     ("mdns", "Whether peers on the local network find each other."),

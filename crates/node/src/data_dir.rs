@@ -57,6 +57,11 @@ impl DataDir {
         path.join("chunks.redb")
     }
 
+    /// The directory itself.
+    pub fn folder(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the identity key is.
     pub fn identity(&self) -> PathBuf {
         self.path.join("identity.key")

@@ -59,6 +59,23 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Bee's API cannot listen.
+    #[error(
+        "cannot listen on {address} for Bee's HTTP API: {source}. Choose another address with --bee-api, or leave it out with --no-bee-api"
+    )]
+    BeeApi {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The batches of Bee's API cannot be kept.
+    #[error(transparent)]
+    Batches(#[from] manyhands_bee_api::BatchError),
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
     /// The worker is missing or does not work.
     #[error(transparent)]
     Worker(#[from] WorkerError),

@@ -12,6 +12,7 @@ pub mod proofs;
 pub mod prover;
 pub mod worker;
 
+mod bee_door;
 mod blobs;
 mod clock;
 mod providers;

@@ -45,6 +45,7 @@ pub async fn run(args: GatewayArgs) -> Result<ExitCode, Failure> {
 fn ready_line(ready: &GatewayReady) -> ReadyLine {
     ReadyLine {
         http: Some(ready.http),
+        bee_api: ready.bee_api,
         peer_id: ready.peer_id.clone(),
         addresses: ready.addresses.clone(),
         po2_max: None,
@@ -62,6 +63,7 @@ fn banner(ready: &GatewayReady) -> String {
         ("addresses", ready.addresses.join("\n")),
         ("worker", format!("{}{recursion}", ready.worker.zkvm)),
     ];
+    facts.extend(ready.bee_api.map(|address| ("Bee's API", format!("http://{address}"))));
     if ready.resumed > 0 {
         facts.push(("resumed", crate::screen::text::plural(ready.resumed as u64, "job")));
     }

@@ -56,6 +56,7 @@ pub async fn run(args: NodeArgs) -> Result<ExitCode, Failure> {
 fn ready_line(ready: &NodeReady) -> ReadyLine {
     ReadyLine {
         http: None,
+        bee_api: ready.bee_api,
         peer_id: ready.peer_id.clone(),
         addresses: ready.addresses.clone(),
         po2_max: Some(ready.capabilities.po2_max),
@@ -68,7 +69,7 @@ fn banner(ready: &NodeReady, gateways: &str) -> String {
     let recursion =
         if can.recursion { "lifts and joins too" } else { "no lifts or joins (its worker has no recursion programs)" };
     let gateways = if gateways.is_empty() { "those that announce jobs; name one with --gateway" } else { gateways };
-    let facts = [
+    let mut facts = vec![
         ("node", ready.peer_id.clone()),
         ("offers", format!("segments up to po2 {}, {recursion}", can.po2_max)),
         (
@@ -83,5 +84,6 @@ fn banner(ready: &NodeReady, gateways: &str) -> String {
         ("addresses", ready.addresses.join("\n")),
         ("gateways", gateways.to_owned()),
     ];
+    facts.extend(ready.bee_api.map(|address| ("Bee's API", format!("http://{address}"))));
     pairs(&facts).join("\n")
 }

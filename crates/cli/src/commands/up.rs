@@ -78,6 +78,9 @@ pub fn lines(network: &Network, plan: &Plan, paint: Paint) -> Vec<String> {
     if !network.nodes.iter().all(|node| node.ready.recursion) {
         lines.push(paint.yellow("no recursion programs in the worker: receipts will be composite, not succinct"));
     }
+    if let Some(address) = gateway.bee_api {
+        lines.push(format!("programs made for a Swarm node find Bee's API at http://{address}"));
+    }
     lines.push(String::new());
     let address = network.http();
     let option =

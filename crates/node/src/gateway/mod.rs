@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
-use crate::{Config, StartError};
+use crate::{Config, StartError, bee_door};
 use door::Door;
 use jobs_db::JobsDb;
 use shell::{Shell, Sources};
@@ -44,6 +44,8 @@ const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7170", "/ip4/0.0.0.0/udp/7170/quic-
 pub struct GatewayReady {
     /// Its HTTP door.
     pub http: SocketAddr,
+    /// Its door for programs made for a Bee, if it has one.
+    pub bee_api: Option<SocketAddr>,
     /// Its peer id as libp2p writes it.
     pub peer_id: String,
     /// Where nodes can dial it, as multiaddresses with `/p2p`.
@@ -76,6 +78,7 @@ pub async fn run(
     let taken = |source| StartError::Http { address: http, source };
     let listener = tokio::net::TcpListener::bind(http).await.map_err(taken)?;
     let http = listener.local_addr().map_err(taken)?;
+    let bee = bee_door::open(&config, &data_dir, &store, bee_door::GATEWAY_PORT).await?;
     let (net, events) = start_net(&data_dir, &config, &identity).await?;
     let addresses = net.addresses().await;
 
@@ -114,9 +117,13 @@ pub async fn run(
     let door = Arc::new(Door { tasks, questions, cycles_max: config.gateway.cycles_max });
     let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
     let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
-    ready(GatewayReady { http, peer_id, addresses, worker: identity, resumed });
+    let bee_api = bee.as_ref().map(|bee| bee.address);
+    ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
 
+    if let Some(bee) = bee {
+        bee.close().await;
+    }
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
     net.shutdown().await;

@@ -1,5 +1,6 @@
 //! The prover node's daemon: the other side of steps III and IV.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
 use crate::worker::{self, Worker, WorkerOptions};
-use crate::{Config, StartError, machine};
+use crate::{Config, StartError, bee_door, machine};
 use room::Watch;
 use shell::{Shell, Sources};
 use tasks::{FETCHES_MAX, Feedback, Tasks};
@@ -40,6 +41,8 @@ const REDIAL: Duration = Duration::from_secs(3);
 /// A node that is up.
 #[derive(Debug, Clone)]
 pub struct NodeReady {
+    /// Its door for programs made for a Bee, if it has one.
+    pub bee_api: Option<SocketAddr>,
     /// Its peer id as libp2p writes it.
     pub peer_id: String,
     /// Where it can be dialled, as multiaddresses with `/p2p`.
@@ -65,6 +68,7 @@ pub async fn run(
     drop(worker);
     let capabilities = capabilities(&config, &worker_identity)?;
     let store = open_store(&config, &data_dir)?;
+    let bee = bee_door::open(&config, &data_dir, &store, bee_door::NODE_PORT).await?;
     let identity = Identity::load_or_create(&data_dir.identity())?;
     let net_config = crate::blobs::net_config(&config, "node", &LISTEN, &worker_identity);
     let (net, events) = manyhands_net::start(identity, net_config).await?;
@@ -101,9 +105,13 @@ pub async fn run(
         clock,
         running: Default::default(),
     };
-    ready(NodeReady { peer_id, addresses, capabilities });
+    let bee_api = bee.as_ref().map(|bee| bee.address);
+    ready(NodeReady { bee_api, peer_id, addresses, capabilities });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
     watching.abort();
+    if let Some(bee) = bee {
+        bee.close().await;
+    }
     net.shutdown().await;
     Ok(())
 }
