@@ -39,11 +39,25 @@ pub const fn payload_bytes(span_bytes: u64) -> usize {
 
 /// Chunks of a blob of `size_bytes`, interior chunks and repeated chunks included.
 pub const fn chunk_count(size_bytes: u64) -> u64 {
+    count_with(size_bytes, BRANCHES)
+}
+
+/// Chunks of an encrypted tree over `size_bytes` at level 0, where half as many links fit into a chunk.
+pub const fn sealed_chunk_count(size_bytes: u64) -> u64 {
+    count_with(size_bytes, BRANCHES / 2)
+}
+
+/// Bytes that an encrypted tree over `size_bytes` takes as chunks, which all have the full length.
+pub const fn sealed_bytes(size_bytes: u64) -> u64 {
+    sealed_chunk_count(size_bytes).saturating_mul((SPAN_BYTES + PAYLOAD_BYTES_MAX) as u64)
+}
+
+const fn count_with(size_bytes: u64, branches: usize) -> u64 {
     let mut count = 0;
     let mut rest_bytes = size_bytes;
     while !is_leaf(rest_bytes) {
-        let capacity = child_capacity_bytes(rest_bytes);
-        count += 1 + (rest_bytes / capacity) * full_chunk_count(capacity);
+        let capacity = capacity_bytes(rest_bytes, branches);
+        count += 1 + (rest_bytes / capacity) * full_chunk_count(capacity, branches);
         rest_bytes %= capacity;
         if rest_bytes == 0 {
             return count;
@@ -114,12 +128,12 @@ const fn capacity_bytes(span_bytes: u64, branches: usize) -> u64 {
     capacity
 }
 
-/// Chunks of a full subtree over `capacity_bytes`, which is a leaf times a power of [`BRANCHES`].
-const fn full_chunk_count(capacity_bytes: u64) -> u64 {
+/// Chunks of a full subtree over `capacity_bytes`, which is a leaf times a power of `branches`.
+const fn full_chunk_count(capacity_bytes: u64, branches: usize) -> u64 {
     let mut level = capacity_bytes / LEAF_BYTES;
     let mut count = level;
     while level > 1 {
-        level /= BRANCHES as u64;
+        level /= branches as u64;
         count += level;
     }
     count

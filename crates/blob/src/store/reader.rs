@@ -88,6 +88,11 @@ impl ChunkPages {
         tables::load_any(&self.chunks, &self.packs, reference)
     }
 
+    /// The content-addressed chunk at `reference`, verified.
+    pub(super) fn chunk(&self, reference: Reference) -> Result<Chunk, StoreError> {
+        tables::load_chunk(&self.chunks, &self.packs, reference)
+    }
+
     /// Moves `walk` past its first `count` chunks, reading interior ones only.
     pub(super) fn advance_to(&self, walk: &mut Walk, count: u64) -> Result<(), StoreError> {
         while let Some(expected) = walk.expected().filter(|_| walk.passed_chunks() < count) {

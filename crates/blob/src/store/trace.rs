@@ -18,6 +18,8 @@ const NAMED_MAX: usize = 100;
 
 /// The chunks below one interior chunk that are still to come.
 struct Branch {
+    /// The chunk above.
+    parent: Reference,
     targets: std::vec::IntoIter<Target>,
     /// Of these, the ones that are no parities.
     data_left: usize,
@@ -54,10 +56,10 @@ impl Ledger<'_> {
         }
         let scheme = Scheme { level: root_span.level, encrypted: root.key.is_some() };
         let listing = (scheme != Scheme::default()).then(|| Listing::begin(self));
-        let branches = vec![Branch::below(scheme, root_span.bytes, &payload)];
+        let branches = vec![Branch::below(reference, scheme, root_span.bytes, &payload)];
         let mut trace =
             Trace { root: reference, root_span, scheme, listing, missing: Vec::new(), missing_count: 0, branches };
-        trace.count(self, reference)?;
+        self.shift(reference, 1, 0)?;
         while trace.step(self)? {}
         trace.finish(self)
     }
@@ -68,8 +70,10 @@ impl Trace {
     fn step(&mut self, ledger: &mut Ledger<'_>) -> Result<bool, StoreError> {
         let Some(branch) = self.branches.last_mut() else { return Ok(false) };
         let Some((target, due_bytes)) = branch.next() else {
+            let parent = branch.parent;
             self.branches.pop();
-            return Ok(true);
+            // After its children, as the splitter makes them: the list is the same whatever it was made from.
+            return self.list(ledger, parent).map(|()| true);
         };
         let reference = target.address;
         if ledger.chunks.get(reference.as_bytes())?.is_none() {
@@ -85,14 +89,15 @@ impl Trace {
             };
             let opened = open(target, Some(self.root_span), due_bytes, u64::MAX, &chunk);
             let (span, payload) = opened.map_err(|source| self.malformed(source))?;
-            self.branches.push(Branch::below(self.scheme, span.bytes, &payload));
+            ledger.shift(reference, 1, 0)?;
+            self.branches.push(Branch::below(reference, self.scheme, span.bytes, &payload));
+            return Ok(true);
         }
-        self.count(ledger, reference)?;
-        Ok(true)
+        ledger.shift(reference, 1, 0)?;
+        self.list(ledger, reference).map(|()| true)
     }
 
-    fn count(&mut self, ledger: &mut Ledger<'_>, reference: Reference) -> Result<(), StoreError> {
-        ledger.shift(reference, 1, 0)?;
+    fn list(&mut self, ledger: &mut Ledger<'_>, reference: Reference) -> Result<(), StoreError> {
         match &mut self.listing {
             Some(listing) => listing.push(ledger, reference),
             None => Ok(()),
@@ -116,10 +121,10 @@ impl Trace {
 }
 
 impl Branch {
-    fn below(scheme: Scheme, span_bytes: u64, payload: &[u8]) -> Self {
+    fn below(parent: Reference, scheme: Scheme, span_bytes: u64, payload: &[u8]) -> Self {
         let (targets, data_left) = links(scheme, span_bytes, payload);
         let child_bytes = scheme.child_capacity_bytes(span_bytes);
-        Self { targets: targets.into_iter(), data_left, child_bytes, rest_bytes: span_bytes }
+        Self { parent, targets: targets.into_iter(), data_left, child_bytes, rest_bytes: span_bytes }
     }
 
     /// The next chunk and the bytes below it; of a parity none, so that nobody looks below it.

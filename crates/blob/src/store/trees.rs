@@ -199,7 +199,7 @@ impl io::Read for TreeReader {
 }
 
 impl Ledger<'_> {
-    fn commit_list(&mut self, owner: &Owner, root: Reference, listing: Listing) -> Result<(), StoreError> {
+    pub(super) fn commit_list(&mut self, owner: &Owner, root: Reference, listing: Listing) -> Result<(), StoreError> {
         let extent = listing.finish(self)?;
         self.adopt(root, extent)?;
         self.hold_root(owner.as_str(), root).map(drop)
