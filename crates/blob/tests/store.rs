@@ -258,6 +258,42 @@ fn one_download_at_a_time_and_a_discarded_one_ends() {
 }
 
 #[test]
+fn batches_are_saved_one_after_the_other_while_more_is_accepted() {
+    let bytes = noise(100_000, 1);
+    let (blob, chunks) = pre_order(&bytes);
+    let temp = temp_store(PLENTY);
+    let held = || temp.store.partials().unwrap().first().map(|partial| partial.held_chunks);
+    let mut download = begin(&temp.store, "a", blob);
+    let accept = |download: &mut Download, range: std::ops::Range<usize>| {
+        chunks[range].iter().for_each(|chunk| download.accept(chunk.clone()).unwrap());
+    };
+    accept(&mut download, 0..5);
+    let first = download.take_batch();
+    accept(&mut download, 5..9);
+    let second = download.take_batch();
+    assert_eq!((download.saved_chunks(), download.pending_chunks(), held()), (9, 0, Some(0)));
+    assert!(matches!(second.save(), Err(StoreError::DownloadGone { .. })), "it overtakes the first");
+    first.save().unwrap();
+    assert_eq!(held(), Some(5));
+    accept(&mut download, 9..11);
+    let third = download.take_batch();
+    drop(download);
+    let again = || temp.store.begin_download(&owner("b"), blob);
+    assert!(matches!(again(), Err(StoreError::DownloadActive { .. })), "a batch may still change what is held");
+    assert!(matches!(third.save(), Err(StoreError::DownloadGone { .. })), "it follows one that failed");
+
+    let mut download = again().unwrap().unwrap();
+    assert_eq!(download.saved_chunks(), 5);
+    accept(&mut download, 5..chunks.len());
+    let last = download.take_batch();
+    assert!(download.is_complete() && !temp.store.has(&blob).unwrap());
+    download.take_batch().save().unwrap();
+    last.save().unwrap();
+    assert!(temp.store.read_blob(&blob, PLENTY).unwrap() == bytes);
+    assert_eq!(temp.store.usage().unwrap().reserved_bytes, 0);
+}
+
+#[test]
 fn a_released_download_gives_its_room_back_and_nobody_elses() {
     let (blob, chunks) = pre_order(&noise(10_000, 1));
     let temp = temp_store(PLENTY);

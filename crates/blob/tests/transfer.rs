@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use common::{TempStore, noise, owner, pre_order, temp_store};
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use manyhands_blob::StoreError;
+use manyhands_blob::store::SAVE_CHUNKS;
 use manyhands_blob::transfer::{
     BlobServer, FetchError, Fetched, REQUEST_BYTES, Request, ServeError, Served, Status, TransferLimits, fetch,
 };
+use manyhands_blob::{Chunk, StoreError};
 use manyhands_proto::message::Blame;
 use manyhands_proto::{BlobRef, NodeId, Reference};
 use tokio::io::DuplexStream;
@@ -41,7 +42,7 @@ async fn transfer(
 #[tokio::test(start_paused = true)]
 async fn blobs_of_all_shapes_arrive() {
     let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
-    for size in [0, 1, 4096, 4097, 265_000, 524_289, 1_300_000] {
+    for size in [0, 1, 4096, 4097, 265_000, 524_289, 1_300_000, 5_000_000] {
         let bytes = noise(size, 1);
         let blob = from.store.put_blob(&owner("x"), &bytes).unwrap();
         let chunks = pre_order(&bytes).1;
@@ -107,6 +108,64 @@ async fn a_stream_cut_at_any_chunk_resumes_there() {
         assert!(to.store.read_blob(&blob, PLENTY).unwrap() == bytes);
         assert_eq!(to.store.usage().unwrap().reserved_bytes, 0);
     }
+}
+
+/// What came is on disk when the stream breaks, however it was cut into batches.
+#[tokio::test(start_paused = true)]
+async fn a_long_stream_that_breaks_leaves_all_that_came() {
+    let bytes = noise(5_000_000, 1);
+    let (blob, chunks) = pre_order(&bytes);
+    for cut in [SAVE_CHUNKS - 1, SAVE_CHUNKS, SAVE_CHUNKS + 1, 4 * SAVE_CHUNKS, 1_200] {
+        let to = temp_store(PLENTY);
+        let (asker, mut holder) = pipe();
+        let (name, limits) = (owner("a"), TransferLimits::default());
+        let dying = async {
+            holder.read_exact(&mut [0; REQUEST_BYTES]).await.unwrap();
+            holder.write_all(&[0]).await.unwrap();
+            send(&mut holder, &chunks[..cut]).await.unwrap();
+            drop(holder);
+        };
+        let (fetched, ()) = tokio::join!(fetch(asker, &to.store, &name, blob, &limits), dying);
+        assert!(matches!(fetched, Err(FetchError::CutShort { chunks, .. }) if chunks == cut as u64), "{fetched:?}");
+        assert_eq!(to.store.partials().unwrap()[0].held_chunks, cut as u64);
+    }
+}
+
+/// The owner lets go while chunks come: that is told, and nothing is kept.
+#[tokio::test(start_paused = true)]
+async fn a_download_that_is_discarded_meanwhile_ends() {
+    let (blob, chunks) = pre_order(&noise(5_000_000, 1));
+    let to = temp_store(PLENTY);
+    let (asker, mut holder) = pipe();
+    let (name, limits) = (owner("a"), TransferLimits::default());
+    let sending = async {
+        holder.read_exact(&mut [0; REQUEST_BYTES]).await.unwrap();
+        holder.write_all(&[0]).await.unwrap();
+        send(&mut holder, &chunks[..2 * SAVE_CHUNKS]).await.unwrap();
+        while to.store.partials().unwrap()[0].held_chunks == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(to.store.discard(&blob.reference).unwrap());
+        // It may hang up at any time now.
+        let _ = send(&mut holder, &chunks[2 * SAVE_CHUNKS..]).await;
+        std::future::pending().await
+    };
+    let fetched = tokio::select! {
+        fetched = fetch(asker, &to.store, &name, blob, &limits) => fetched,
+        never = sending => never,
+    };
+    assert!(matches!(fetched, Err(FetchError::Store(StoreError::DownloadGone { .. }))), "{fetched:?}");
+    let usage = to.store.usage().unwrap();
+    assert_eq!((usage.used_bytes, usage.reserved_bytes), (0, 0));
+}
+
+/// Sends chunks as the protocol has them.
+async fn send(holder: &mut Compat<DuplexStream>, chunks: &[Chunk]) -> std::io::Result<()> {
+    for chunk in chunks {
+        holder.write_all(&(chunk.wire().len() as u16).to_le_bytes()).await?;
+        holder.write_all(chunk.wire()).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,7 +30,20 @@ pub struct Download {
     walk: Walk,
     pending: Vec<Chunk>,
     saved_chunks: u64,
-    _claim: Claim,
+    claim: Arc<Claim>,
+}
+
+/// Chunks of a [`Download`] on their way to the disk, while it takes more. Nobody else in this process downloads the blob
+/// until it is saved or dropped, whatever becomes of the download.
+#[derive(Debug)]
+pub struct Batch {
+    store: ChunkStore,
+    owner: Owner,
+    blob: BlobRef,
+    from_chunks: u64,
+    chunks: Vec<Chunk>,
+    is_last: bool,
+    _claim: Arc<Claim>,
 }
 
 /// While it lives, nobody else in this process downloads the same blob.
@@ -49,7 +62,7 @@ impl ChunkStore {
     /// [`StoreError::Full`] or [`StoreError::LowSpace`] if there is no room for the whole blob, [`StoreError::DownloadActive`] if one is running,
     /// [`StoreError::SizeMismatch`] if the blob is known to have another size; storage errors.
     pub fn begin_download(&self, owner: &Owner, blob: BlobRef) -> Result<Option<Download>, StoreError> {
-        let claim = Claim::new(&self.inner, blob.reference)?;
+        let claim = Arc::new(Claim::new(&self.inner, blob.reference)?);
         let Some(held_chunks) = self.write(|ledger| ledger.begin_partial(owner, &blob))? else { return Ok(None) };
         let mut walk = Walk::new(blob);
         let resumed = self.chunk_pages()?.advance_to(&mut walk, held_chunks);
@@ -65,7 +78,7 @@ impl ChunkStore {
         }
         let saved_chunks = walk.passed_chunks();
         let owner = owner.clone();
-        Ok(Some(Download { store: self.clone(), owner, walk, pending: Vec::new(), saved_chunks, _claim: claim }))
+        Ok(Some(Download { store: self.clone(), owner, walk, pending: Vec::new(), saved_chunks, claim }))
     }
 
     fn chunk_pages(&self) -> Result<ChunkPages, StoreError> {
@@ -84,7 +97,7 @@ impl Download {
         self.walk.expected()
     }
 
-    /// Chunks on disk, in pre-order.
+    /// Chunks on disk, in pre-order, and those of batches that were taken.
     pub fn saved_chunks(&self) -> u64 {
         self.saved_chunks
     }
@@ -94,7 +107,7 @@ impl Download {
         self.pending.len()
     }
 
-    /// Whether the blob is in the store.
+    /// Whether the blob is in the store, as soon as the batches that were taken are saved.
     pub fn is_complete(&self) -> bool {
         self.walk.expected().is_none() && self.pending.is_empty()
     }
@@ -118,16 +131,56 @@ impl Download {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let (owner, blob, complete) = (&self.owner, self.walk.blob(), self.walk.expected().is_none());
-        let (saved_chunks, pending) = (self.saved_chunks, &self.pending);
-        self.store.write(|ledger| {
-            ledger.keep(&blob, saved_chunks, pending)?;
-            if complete { ledger.complete_partial(owner, &blob) } else { Ok(()) }
-        })?;
+        let (blob, is_last) = (self.walk.blob(), self.walk.expected().is_none());
+        write_chunks(&self.store, &self.owner, &blob, self.saved_chunks, &self.pending, is_last)?;
         self.saved_chunks += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
     }
+
+    /// Takes the pending chunks out, to be saved on another thread while more are accepted. One batch after the other: one
+    /// that overtakes the one before, or follows one that failed, is refused.
+    pub fn take_batch(&mut self) -> Batch {
+        let chunks = std::mem::take(&mut self.pending);
+        let from_chunks = self.saved_chunks;
+        self.saved_chunks += chunks.len() as u64;
+        Batch {
+            store: self.store.clone(),
+            owner: self.owner.clone(),
+            blob: self.walk.blob(),
+            from_chunks,
+            is_last: self.walk.expected().is_none() && !chunks.is_empty(),
+            chunks,
+            _claim: Arc::clone(&self.claim),
+        }
+    }
+}
+
+impl Batch {
+    /// Puts the chunks on disk. With the last chunk the blob appears in the same moment.
+    ///
+    /// # Errors
+    /// As [`Download::save`]; [`StoreError::DownloadGone`] also if it does not follow what is on disk. The chunks are lost then, and
+    /// a new download goes on before them.
+    pub fn save(self) -> Result<(), StoreError> {
+        let Self { store, owner, blob, from_chunks, chunks, is_last, _claim } = self;
+        if chunks.is_empty() { Ok(()) } else { write_chunks(&store, &owner, &blob, from_chunks, &chunks, is_last) }
+    }
+}
+
+/// Puts the chunks after the first `from` of a download on disk, all or none.
+fn write_chunks(
+    store: &ChunkStore,
+    owner: &Owner,
+    blob: &BlobRef,
+    from: u64,
+    chunks: &[Chunk],
+    is_last: bool,
+) -> Result<(), StoreError> {
+    store.write(|ledger| {
+        ledger.keep(blob, from, chunks)?;
+        if is_last { ledger.complete_partial(owner, blob) } else { Ok(()) }
+    })
 }
 
 impl Ledger<'_> {

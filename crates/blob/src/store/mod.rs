@@ -54,7 +54,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manyhands_proto::{BlobRef, Reference};
 
-pub use download::{Download, SAVE_CHUNKS};
+pub use download::{Batch, Download, SAVE_CHUNKS};
 pub use entries::{Entry, Kind};
 pub use error::StoreError;
 pub use gc::Collected;

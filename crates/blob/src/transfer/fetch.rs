@@ -2,17 +2,22 @@
 
 use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use manyhands_proto::BlobRef;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::pace::Pace;
 use super::{FetchError, Request, Status, TransferLimits, blocking};
 use crate::chunk::{Chunk, WIRE_BYTES_MAX};
 use crate::shape;
-use crate::store::{ChunkStore, Download, Owner, SAVE_CHUNKS, StoreError};
+use crate::store::{Batch, ChunkStore, Download, Owner, SAVE_CHUNKS, StoreError};
 use crate::walk::Expected;
 
 /// Largest blob whose chunks a request's u32 can count, rounded down to a power of two: 8.8 TB.
 const SKIPPABLE_BYTES_MAX: u64 = 1 << 43;
+
+/// Most chunks that come while a batch is being saved: 2 MB, and as many are on their way to the disk. More than one step, so that a
+/// line that is faster than the disk's syncs has fewer of them; bounded, because a node fetches several blobs at a time.
+const PENDING_CHUNKS_MAX: usize = 4 * SAVE_CHUNKS;
 
 /// What a fetch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +33,8 @@ pub struct Fetched {
 /// Fetches `blob` over `stream`, which must be new, and has `owner` hold it. It is on disk when this returns. A blob
 /// that is here already is not asked for.
 ///
-/// Dropping the future keeps what was saved, in steps of [`SAVE_CHUNKS`].
+/// What came is saved in steps of [`SAVE_CHUNKS`], or larger ones where the disk is slower than the line, while the next chunks come.
+/// Dropping the future keeps what was saved, and what is being saved at the moment.
 ///
 /// # Errors
 /// [`FetchError`]; [`FetchError::blame`] says whose fault it is. Chunks verified before it are saved, and the space
@@ -52,13 +58,11 @@ where
     ask(&mut stream, &download, limits).await?;
 
     let mut pace = Pace::start(limits, shape::stored_bytes(blob.size_bytes));
-    while !download.is_complete() {
-        let received = receive_batch(&mut stream, &mut download, &mut pace).await;
-        let since = Instant::now();
-        download = save(download).await?;
-        pace.forgive(since);
-        received?;
-    }
+    let mut saver = Saver::default();
+    let received = receive(&mut stream, &mut download, &mut pace, &mut saver).await;
+    saver.wait().await?;
+    blocking_save(download.take_batch()).await?;
+    received?;
     // The blob is here. That the goodbye does not arrive changes nothing.
     let _ = timeout(limits.request_timeout, stream.close()).await;
     let received_chunks = download.saved_chunks() - resumed_chunks;
@@ -70,8 +74,33 @@ async fn begin(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> Result<Optio
     blocking(move || store.begin_download(&owner, blob)).await
 }
 
-async fn save(mut download: Download) -> Result<Download, StoreError> {
-    blocking(move || download.save().map(|()| download)).await
+async fn blocking_save(batch: Batch) -> Result<(), StoreError> {
+    blocking(move || batch.save()).await
+}
+
+/// Saves one batch at a time on a thread of its own, while the next one comes.
+#[derive(Default)]
+struct Saver(Option<JoinHandle<Result<(), StoreError>>>);
+
+impl Saver {
+    fn is_idle(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Done when the batch is on disk.
+    async fn wait(&mut self) -> Result<(), StoreError> {
+        match self.0.take() {
+            Some(saving) => saving.await.unwrap_or(Err(StoreError::Interrupted)),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins with a batch, after the one before.
+    async fn save(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.wait().await?;
+        self.0 = Some(tokio::task::spawn_blocking(move || batch.save()));
+        Ok(())
+    }
 }
 
 /// Sends the request and waits for leave to read chunks.
@@ -101,16 +130,22 @@ where
     }
 }
 
-/// Reads chunks until a batch is full, the blob complete, or something wrong.
-async fn receive_batch<S: AsyncRead + Unpin>(
+/// Reads chunks until the blob is complete or something is wrong, and hands them over to be saved. As long as the disk keeps up, in
+/// steps of [`SAVE_CHUNKS`]; otherwise in larger ones, which cost it less.
+async fn receive<S: AsyncRead + Unpin>(
     stream: &mut S,
     download: &mut Download,
     pace: &mut Pace,
+    saver: &mut Saver,
 ) -> Result<(), FetchError> {
-    while let Some(expected) = download.expected()
-        && download.pending_chunks() < SAVE_CHUNKS
-    {
+    while let Some(expected) = download.expected() {
         receive_chunk(stream, download, pace, expected).await?;
+        let pending_chunks = download.pending_chunks();
+        if pending_chunks >= PENDING_CHUNKS_MAX || pending_chunks >= SAVE_CHUNKS && saver.is_idle() {
+            let since = Instant::now();
+            saver.save(download.take_batch()).await?;
+            pace.forgive(since);
+        }
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub struct TransferLimits {
     /// Time for the asker to take one batch of [`SERVE_BATCH_CHUNKS`](super::SERVE_BATCH_CHUNKS). Default 60 s: it
     /// may be syncing what came before to a slow disk, which its own clock does not count.
     pub write_timeout: Duration,
-    /// Blobs served at a time; more askers hear Busy. Default 32: as many 131 kB batches are in memory, 4 MB.
+    /// Blobs served at a time; more askers hear Busy. Default 32: twice as many 131 kB batches are in memory, 8 MB.
     pub streams_max: usize,
     /// Of these, for one peer. Default 8, so that four peers are needed to take all: a gateway's node has a few slots, and one fetch for each.
     pub streams_per_peer_max: usize,

@@ -153,18 +153,20 @@ impl BlobServer {
         within(self.limits.request_timeout, stream.close()).await
     }
 
-    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, mut reader: BlobReader) -> Result<u64, ServeError> {
+    /// Sends all chunks. While one batch is on its way, the next one is read and verified.
+    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, reader: BlobReader) -> Result<u64, ServeError> {
         let mut sent = 0;
         within(self.limits.write_timeout, stream.write_all(&[Status::Ok.encode()])).await?;
-        loop {
-            let (batch, count);
-            (reader, batch, count) = blocking(move || read_batch(reader)).await?;
-            if count == 0 {
-                break;
-            }
-            within(self.limits.write_timeout, stream.write_all(&batch)).await?;
-            within(self.limits.write_timeout, stream.flush()).await?;
+        let (mut reader, mut batch, mut count) = blocking(move || read_batch(reader)).await?;
+        while count > 0 {
+            let write = async {
+                within(self.limits.write_timeout, stream.write_all(&batch)).await?;
+                within(self.limits.write_timeout, stream.flush()).await
+            };
+            let (written, next) = futures::join!(write, blocking(move || read_batch(reader)));
+            written?;
             sent += count;
+            (reader, batch, count) = next?;
         }
         within(self.limits.request_timeout, stream.close()).await?;
         Ok(sent)
