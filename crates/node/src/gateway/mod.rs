@@ -9,14 +9,17 @@ use manyhands_net::{Identity, Net, NetEvent, peer_text};
 use manyhands_proto::message::Holder;
 use manyhands_proto::worker::Identity as WorkerIdentity;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError};
 use door::Door;
 use jobs_db::JobsDb;
+use shelf::Shelf;
 use shell::{Shell, Sources};
 use sweep::sweep;
 use tasks::Tasks;
@@ -27,6 +30,7 @@ mod jobs_db;
 mod owners;
 mod questions;
 mod room;
+mod shelf;
 mod shell;
 mod survey;
 mod sweep;
@@ -52,6 +56,8 @@ pub struct GatewayReady {
     pub worker: WorkerIdentity,
     /// Jobs that it took up again.
     pub resumed: usize,
+    /// Where it keeps and looks for blobs: the mode, the Bee node and the batch.
+    pub storage: String,
 }
 
 /// Runs a gateway until `shutdown`. `ready` is called once it is up.
@@ -64,6 +70,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    let (storage, storage_text) = Storage::open(&config.bee, Role::Gateway).await?;
+    tracing::info!("storage: {storage_text}");
     let program = worker::locate(config.worker.as_deref())?;
     let identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
     let database = |source| StartError::Database { path: data_dir.jobs(), source };
@@ -81,10 +89,12 @@ pub async fn run(
 
     let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
     let (questions, asked) = mpsc::channel(QUEUE_MAX);
+    let (shelf, archiving) = Shelf::of(storage.clone(), &store);
     let tasks = Tasks {
         net: net.clone(),
         store: store.clone(),
-        providers: Providers::new(net.clone(), store.clone()),
+        providers: Providers::new(net.clone(), store.clone(), storage),
+        shelf,
         worker: program,
         feedback,
         executions: Arc::new(Semaphore::new(1)),
@@ -114,11 +124,12 @@ pub async fn run(
     let door = Arc::new(Door { tasks, questions, cycles_max: config.gateway.cycles_max });
     let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
     let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
-    ready(GatewayReady { http, peer_id, addresses, worker: identity, resumed });
+    ready(GatewayReady { http, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
 
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
+    archiving.iter().for_each(JoinHandle::abort);
     net.shutdown().await;
     Ok(())
 }

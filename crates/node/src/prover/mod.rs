@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, machine};
 use room::Watch;
@@ -46,6 +47,8 @@ pub struct NodeReady {
     pub addresses: Vec<String>,
     /// What it offers.
     pub capabilities: Capabilities,
+    /// Where it keeps and looks for blobs: the mode, the Bee node and the batch.
+    pub storage: String,
 }
 
 /// Runs a node until `shutdown`. `ready` is called once it is up.
@@ -58,6 +61,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    let (storage, storage_text) = Storage::open(&config.bee, Role::Node).await?;
+    tracing::info!("storage: {storage_text}");
     let gateways: Vec<String> = config.node.gateways.iter().map(|text| multiaddr(text)).collect::<Result<_, _>>()?;
     let program = worker::locate(config.worker.as_deref())?;
     let mut worker = Worker::spawn(&program, WorkerOptions::default())?;
@@ -89,7 +94,8 @@ pub async fn run(
         tasks: Tasks {
             net: net.clone(),
             store: store.clone(),
-            providers: Providers::new(net.clone(), store.clone()),
+            providers: Providers::new(net.clone(), store.clone(), storage.clone()),
+            storage,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: program,
             options,
@@ -101,7 +107,7 @@ pub async fn run(
         clock,
         running: Default::default(),
     };
-    ready(NodeReady { peer_id, addresses, capabilities });
+    ready(NodeReady { peer_id, addresses, capabilities, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
     watching.abort();
     net.shutdown().await;

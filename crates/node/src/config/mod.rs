@@ -2,11 +2,15 @@
 //!
 //! A value is taken from the command line, else from an environment variable, else from the file, else from here.
 
+mod bee;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
+
+pub use bee::{BEE_TOKEN, BatchId, BeeConfig, StorageMode};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,8 @@ pub struct Config {
     pub store_limit_bytes: u64,
     /// Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.
     pub store_floor_bytes: u64,
+    /// The user's own Bee node.
+    pub bee: BeeConfig,
     /// The network.
     pub net: NetConfig,
     /// The gateway.
@@ -106,6 +112,7 @@ impl Default for Config {
             worker: None,
             store_limit_bytes: 10 << 30,
             store_floor_bytes: 1_000_000_000,
+            bee: BeeConfig::default(),
             net: NetConfig::default(),
             gateway: GatewayConfig::default(),
             node: NodeConfig::default(),
@@ -213,6 +220,15 @@ const MEANINGS: &[(&str, &str)] = &[
         "store_floor_bytes",
         "Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.",
     ),
+    (
+        "mode",
+        "Where blobs are kept: peer-first, bee-only or embedded; without this line peer-first if a Bee node is named or found at the start.",
+    ),
+    (
+        "url",
+        "The Bee node's address; without this line http://127.0.0.1:1633. A token for it: MANYHANDS_BEE_TOKEN in the environment.",
+    ),
+    ("batch", "The postage batch that pays for uploads; without this line one of the Bee node's is chosen."),
     ("listen", "Multiaddresses to listen on; empty means port 7170 for a gateway, any free port for a node."),
     ("boot", "Multiaddresses of peers to begin with."),
     ("mdns", "Whether peers on the local network find each other."),
