@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 use crate::interrupt::{interrupted, parent_gone};
-use crate::options::ConfigOptions;
+use crate::options::{ConfigOptions, StorageOptions};
 use crate::screen;
 
 /// Options of both daemons.
@@ -34,6 +34,8 @@ pub struct DaemonOptions {
     /// Free space on the store's disk below which nothing new is stored, in megabytes [default: the configuration's, 1 GB].
     #[arg(long, value_name = "MB")]
     store_floor_mb: Option<u64>,
+    #[command(flatten)]
+    storage: StorageOptions,
     /// Ends when standard input does, and says on standard output when it is up: for `up` and `demo`.
     #[arg(long, hide = true)]
     pub parent_watch: bool,
@@ -58,6 +60,7 @@ impl DaemonOptions {
         if let Some(megabytes) = self.store_floor_mb {
             config.store_floor_bytes = megabytes.saturating_mul(1_000_000);
         }
+        self.storage.apply(&mut config.bee);
         Ok(config)
     }
 

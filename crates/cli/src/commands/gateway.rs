@@ -61,6 +61,7 @@ fn banner(ready: &GatewayReady) -> String {
         ("peer id", ready.peer_id.clone()),
         ("addresses", ready.addresses.join("\n")),
         ("worker", format!("{}{recursion}", ready.worker.zkvm)),
+        ("storage", ready.storage.clone()),
     ];
     if ready.resumed > 0 {
         facts.push(("resumed", crate::screen::text::plural(ready.resumed as u64, "job")));
