@@ -1,5 +1,6 @@
 //! The gateway daemon: the client side of the paper, steps I to VI.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use manyhands_core::{Policy, Requester};
 use manyhands_net::{Identity, Net, NetEvent, peer_text};
 use manyhands_proto::message::Holder;
 use manyhands_proto::worker::Identity as WorkerIdentity;
+use manyhands_proto::{JobId, Reference};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -77,8 +79,8 @@ pub async fn run(
     let database = |source| StartError::Database { path: data_dir.jobs(), source };
     let db = JobsDb::open(&data_dir.jobs()).map_err(database)?;
     let store = crate::store::open(&config, &data_dir.chunks())?;
-    let open = db.open_jobs().map_err(database)?.into_iter().map(|row| row.job);
-    let swept = sweep(&store, open, db.receipts().map_err(database)?.as_ref())?;
+    let (open, kept) = needed(&db).map_err(database)?;
+    let swept = sweep(&store, open, kept.as_ref())?;
     tracing::debug!(swept, "blobs that nobody needs any more were released");
     let http = config.gateway.http;
     let taken = |source| StartError::Http { address: http, source };
@@ -129,9 +131,23 @@ pub async fn run(
 
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
-    archiving.iter().for_each(JoinHandle::abort);
+    end(archiving).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// The open jobs, and the receipts of ended ones if all are known.
+fn needed(db: &JobsDb) -> rusqlite::Result<(Vec<JobId>, Option<BTreeSet<Reference>>)> {
+    let open = db.open_jobs()?.into_iter().map(|row| row.job).collect();
+    Ok((open, db.receipts()?))
+}
+
+/// Ends a task, and does not only tell it to: whoever opens the store next must find it free.
+async fn end(task: Option<JoinHandle<()>>) {
+    if let Some(task) = task {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 async fn start_net(

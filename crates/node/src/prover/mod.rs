@@ -109,7 +109,9 @@ pub async fn run(
     };
     ready(NodeReady { peer_id, addresses, capabilities, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
+    // Ended, not only told to: whoever opens the store next must find it free.
     watching.abort();
+    let _ = watching.await;
     net.shutdown().await;
     Ok(())
 }
