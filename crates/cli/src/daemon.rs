@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 use crate::interrupt::{interrupted, parent_gone};
-use crate::options::ConfigOptions;
+use crate::options::{ConfigOptions, StorageOptions};
 use crate::screen;
 
 /// Options of both daemons.
@@ -41,6 +41,8 @@ pub struct DaemonOptions {
     /// Does not serve Bee's HTTP API.
     #[arg(long, conflicts_with = "bee_api")]
     no_bee_api: bool,
+    #[command(flatten)]
+    storage: StorageOptions,
     /// Ends when standard input does, and says on standard output when it is up: for `up` and `demo`.
     #[arg(long, hide = true)]
     pub parent_watch: bool,
@@ -71,6 +73,7 @@ impl DaemonOptions {
         if self.bee_api.is_some() {
             (config.bee_api.enabled, config.bee_api.address) = (true, self.bee_api);
         }
+        self.storage.apply(&mut config.bee);
         Ok(config)
     }
 

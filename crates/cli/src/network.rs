@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use manyhands_node::config::StorageMode;
 use manyhands_node::{Config, machine};
 use manyhands_proto::Po2;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -100,13 +101,16 @@ impl Plan {
         config
     }
 
-    /// On loopback, and by itself: nobody finds it, and it looks for nobody.
+    /// On loopback, and by itself: nobody finds it, and it looks for nobody, nor for a Bee node that it was not told of.
     fn member(&self, name: &str) -> Config {
         let mut config = self.base.clone();
         config.data_dir = self.dir.join(name);
         config.net.listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"].map(str::to_owned).to_vec();
         config.net.boot = Vec::new();
         config.net.mdns = false;
+        if config.bee.mode.is_none() && config.bee.url.is_none() {
+            config.bee.mode = Some(StorageMode::Embedded);
+        }
         config
     }
 }
@@ -229,4 +233,28 @@ fn last_words(what: &str, log: &Path) -> Failure {
         format!("its last words:\n  {}", lines.join("\n  "))
     };
     Failure::failed(format!("{what}; {shown}")).hint(format!("its log: {}", log.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_look_for_no_bee_node_that_they_were_not_told_of() {
+        let plan = |base| Plan {
+            base,
+            dir: "/x".into(),
+            http: ([127, 0, 0, 1], 0).into(),
+            nodes: 1,
+            po2_max: None,
+            recursion: false,
+        };
+        let modes = |plan: &Plan| [plan.gateway().bee.mode, plan.node(1, "x").bee.mode];
+        let mut config = Config::default();
+        assert_eq!(modes(&plan(config.clone())), [Some(StorageMode::Embedded); 2]);
+        config.bee.url = Some("http://bee".to_owned());
+        assert_eq!(modes(&plan(config.clone())), [None; 2], "what is told is theirs to follow");
+        config.bee.mode = Some(StorageMode::BeeOnly);
+        assert_eq!(modes(&plan(config)), [Some(StorageMode::BeeOnly); 2]);
+    }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 use manyhands_api::Client;
 use manyhands_node::Config;
+use manyhands_node::config::{BatchId, BeeConfig, StorageMode};
 use manyhands_proto::Po2;
 
 use crate::failure::Failure;
@@ -36,6 +37,29 @@ impl ConfigOptions {
             config.worker = Some(worker.clone());
         }
         Ok(config)
+    }
+}
+
+/// Where a daemon keeps and looks for blobs, beside its own store.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StorageOptions {
+    /// Where blobs are kept: peer-first, bee-only or embedded [default: the configuration's, else peer-first if a Bee node is named or found].
+    #[arg(long, value_name = "MODE")]
+    storage: Option<StorageMode>,
+    /// Your Bee node's address; a token for it is taken from MANYHANDS_BEE_TOKEN [default: the configuration's, http://127.0.0.1:1633].
+    #[arg(long, value_name = "URL")]
+    bee: Option<String>,
+    /// The postage batch that pays for uploads [default: the configuration's, else one of the Bee node's is chosen].
+    #[arg(long, value_name = "ID")]
+    batch: Option<BatchId>,
+}
+
+impl StorageOptions {
+    /// Puts these options into a configuration.
+    pub fn apply(&self, bee: &mut BeeConfig) {
+        bee.mode = self.storage.or(bee.mode);
+        bee.url = self.bee.clone().or(bee.url.take());
+        bee.batch = self.batch.or(bee.batch);
     }
 }
 
@@ -135,6 +159,21 @@ mod tests {
 
     fn sizes(text: &str) -> Vec<u8> {
         text.parse::<Po2List>().unwrap().0.into_iter().map(Po2::get).collect()
+    }
+
+    #[test]
+    fn what_is_not_said_of_the_storage_is_as_configured() {
+        let batch = BatchId([7; 32]);
+        let mut bee = BeeConfig { mode: Some(StorageMode::BeeOnly), url: Some("a".to_owned()), batch: Some(batch) };
+        let configured = bee.clone();
+        StorageOptions::default().apply(&mut bee);
+        assert_eq!(bee, configured);
+        let said = StorageOptions { storage: Some(StorageMode::PeerFirst), bee: Some("b".to_owned()), batch: None };
+        said.apply(&mut bee);
+        assert_eq!(
+            bee,
+            BeeConfig { mode: Some(StorageMode::PeerFirst), url: Some("b".to_owned()), batch: Some(batch) }
+        );
     }
 
     #[test]

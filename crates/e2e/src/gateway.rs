@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use manyhands_api::types::{JobRequest, JobStatus};
 use manyhands_api::{Client, GatewayStatus};
 use manyhands_core::Outcome;
+use manyhands_node::config::StorageMode;
 use manyhands_node::gateway::{self, GatewayReady};
 use manyhands_node::{Config, StartError};
 use manyhands_proto::{JobId, NodeId, Po2};
@@ -37,6 +38,8 @@ pub fn config(dir: &std::path::Path) -> Result<Config> {
         Config { data_dir: dir.to_owned(), worker: Some(program("MANYHANDS_WORKER")?), ..Config::default() };
     config.net.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     config.net.mdns = false;
+    // Whatever Bee node this machine has is none of a test's business.
+    config.bee.mode = Some(StorageMode::Embedded);
     config.gateway.http = ([127, 0, 0, 1], 0).into();
     Ok(config)
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use manyhands_bee::{BeeError, Fault};
 use manyhands_blob::transfer::{BlobServer, FetchError};
 use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_net::{BlobStream, NetError, StreamError};
 use manyhands_proto::NodeId;
 use manyhands_proto::message::Blame;
+
+use crate::store::is_no_room;
 
 /// Why a blob could not be had from a peer.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,11 @@ pub(crate) enum BlobError {
         #[source]
         source: FetchError,
     },
+    #[error("{}", crate::swarm::with_advice(source))]
+    Bee {
+        #[source]
+        source: Box<BeeError>,
+    },
 }
 
 fn with_cause(error: &FetchError) -> String {
@@ -47,6 +55,10 @@ impl BlobError {
             Self::NoHolder => Blame::Peer,
             Self::Dial { .. } | Self::Open { .. } | Self::Unreached { .. } => Blame::Network,
             Self::Fetch { source } => source.blame(),
+            Self::Bee { source } => match source.fault() {
+                Fault::Network => Blame::Network,
+                Fault::Us | Fault::Bee | Fault::Owner => Blame::Us,
+            },
         }
     }
 
@@ -54,10 +66,18 @@ impl BlobError {
     pub(crate) fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Fetch { source: FetchError::Store(error) } => Some(error),
-            Self::Fetch { .. } | Self::NoHolder | Self::Dial { .. } | Self::Open { .. } | Self::Unreached { .. } => {
-                None
-            }
+            Self::Fetch { .. }
+            | Self::NoHolder
+            | Self::Dial { .. }
+            | Self::Open { .. }
+            | Self::Unreached { .. }
+            | Self::Bee { .. } => None,
         }
+    }
+
+    /// Whether every other blob would fail in the same way, at no peer's fault: there is no room, or the only way to blobs is closed.
+    pub(crate) fn is_general(&self) -> bool {
+        self.store().is_some_and(is_no_room) || (matches!(self, Self::Bee { .. }) && self.blame() == Blame::Us)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use manyhands_bee::BeeError;
 use manyhands_blob::StoreError;
 use manyhands_net::{IdentityError, NetError};
 
@@ -44,6 +45,13 @@ pub enum StartError {
         /// Why.
         #[source]
         source: rusqlite::Error,
+    },
+    /// The Bee node cannot be used, and nothing works without it; or what is configured is none.
+    #[error("the Bee node cannot be used: {}. Without one: --storage embedded", crate::swarm::with_advice(source))]
+    Bee {
+        /// Why.
+        #[source]
+        source: Box<BeeError>,
     },
     /// The network could not be started.
     #[error(transparent)]
@@ -95,6 +103,12 @@ pub enum StartError {
         /// What was given.
         address: String,
     },
+}
+
+impl StartError {
+    pub(crate) fn bee(source: BeeError) -> Self {
+        Self::Bee { source: Box::new(source) }
+    }
 }
 
 /// What makes a directory writable.

@@ -17,6 +17,13 @@ mod blobs;
 mod clock;
 mod providers;
 mod store;
+mod swarm;
+
+/// The Bee node of the client's own tests, which plays back what real ones were seen to do.
+#[cfg(test)]
+#[path = "../../bee/tests/bee/support.rs"]
+#[allow(dead_code)]
+mod stub;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;

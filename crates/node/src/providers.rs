@@ -11,11 +11,13 @@ use std::time::Duration;
 use manyhands_blob::transfer::{FetchError, Status, TransferLimits, fetch};
 use manyhands_blob::{ChunkStore, Owner};
 use manyhands_net::Net;
+use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::message::Holder;
 use manyhands_proto::{BlobRef, NodeId};
 use tokio::time::{Instant, timeout};
 
 use crate::blobs::{BlobError, on_store};
+use crate::swarm::{Depot, Hope, Storage};
 
 /// How long a provider may take to be reached while there is another: an intercontinental handshake is four round trips, about a second.
 const REACH: Duration = Duration::from_secs(3);
@@ -34,19 +36,54 @@ const SHUNNED_MAX: usize = 1_024;
 pub(crate) struct Providers {
     net: Net,
     store: ChunkStore,
+    storage: Storage,
     shunned: Arc<Mutex<Shunned>>,
 }
 
 impl Providers {
-    pub(crate) fn new(net: Net, store: ChunkStore) -> Self {
-        Self { net, store, shunned: Arc::default() }
+    pub(crate) fn new(net: Net, store: ChunkStore, storage: Storage) -> Self {
+        Self { net, store, storage, shunned: Arc::default() }
     }
 
-    /// Fetches `blob` from whichever of `holders` gives it, and has `owner` hold it. The last of them is asked last.
+    /// Fetches `blob` from whichever of `holders` gives it, and has `owner` hold it. The last of them is asked last; after it the Bee node,
+    /// if there is one, or the Bee node alone if blobs are kept there only.
     pub(crate) async fn fetch(&self, owner: &Owner, blob: BlobRef, holders: &[Holder]) -> Result<(), BlobError> {
         if self.hold_if_here(owner, blob).await {
             return Ok(());
         }
+        match &self.storage {
+            Storage::Embedded => self.fetch_from_peers(owner, blob, holders).await,
+            Storage::BeeOnly(depot) => depot.get(&self.store, owner, blob, SEGMENT_BYTES_MAX, Hope::Sure).await,
+            Storage::PeerFirst(depot) => match self.fetch_from_peers(owner, blob, holders).await {
+                // Our own store is no better for what comes from elsewhere.
+                Err(error) if error.store().is_none() => self.fetch_from_archive(depot, owner, blob, error).await,
+                outcome => outcome,
+            },
+        }
+    }
+
+    /// Asks the Bee node for what no peer gave. If it has not got it either, the peers' reason is what counts.
+    async fn fetch_from_archive(
+        &self,
+        depot: &Depot,
+        owner: &Owner,
+        blob: BlobRef,
+        peers: BlobError,
+    ) -> Result<(), BlobError> {
+        match depot.get(&self.store, owner, blob, SEGMENT_BYTES_MAX, Hope::Faint).await {
+            Ok(()) => {
+                tracing::info!(blob = %blob.reference.short(), %peers, "fetched from the Bee node, as no peer gave it");
+                Ok(())
+            }
+            Err(error) if error.store().is_some() => Err(error),
+            Err(error) => {
+                tracing::debug!(blob = %blob.reference.short(), %error, "the Bee node did not give it either");
+                Err(peers)
+            }
+        }
+    }
+
+    async fn fetch_from_peers(&self, owner: &Owner, blob: BlobRef, holders: &[Holder]) -> Result<(), BlobError> {
         let order = self.shunned().order(holders, Instant::now());
         let mut last = BlobError::NoHolder;
         for (place, holder) in order.iter().enumerate() {
@@ -124,7 +161,7 @@ fn limits(is_last: bool) -> TransferLimits {
 /// How long a provider comes last after this. That it has not got the blob, or is busy, is no reason.
 fn shun_time(error: &BlobError) -> Option<Duration> {
     match error {
-        BlobError::NoHolder => None,
+        BlobError::NoHolder | BlobError::Bee { .. } => None,
         BlobError::Fetch { source: FetchError::Refused { status: Status::NotFound | Status::Busy } } => None,
         BlobError::Fetch { source: FetchError::Store(_) } => None,
         BlobError::Fetch {
@@ -221,6 +258,8 @@ pub(crate) mod tests {
     use futures::{AsyncReadExt as _, AsyncWriteExt as _};
     use manyhands_blob::transfer::BlobServer;
     use manyhands_net::{BlobStream, Identity, NetConfig, NetEvent};
+
+    use crate::stub::{self, Reply, Stub, no};
     use manyhands_proto::message::Blame;
 
     fn store() -> (tempfile::TempDir, ChunkStore) {
@@ -274,7 +313,7 @@ pub(crate) mod tests {
         let (me, _) = keeper(own.clone()).await;
         let gone = Holder { node: NodeId([3; 32]), addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()] };
 
-        let providers = Providers::new(me, own.clone());
+        let providers = Providers::new(me, own.clone(), Storage::Embedded);
         let holders = [gone.clone(), liar.clone(), ignorant.clone(), gateway.clone()];
         providers.fetch(&owner, blob, &holders).await.unwrap();
         assert_eq!(own.read_blob(&blob, 1 << 20).unwrap(), bytes);
@@ -292,5 +331,85 @@ pub(crate) mod tests {
         let error = providers.fetch(&owner, blob, &[liar]).await.unwrap_err();
         assert_eq!(error.blame(), Blame::Peer, "{error}");
         assert!(matches!(providers.fetch(&owner, blob, &[]).await, Err(BlobError::NoHolder)));
+    }
+
+    /// A Bee node that answers each download with these bytes.
+    async fn bee_with(bytes: Vec<u8>) -> Stub {
+        Stub::start(move |seen| match seen.call.starts_with("GET /bytes/") {
+            true => Reply::Raw(200, bytes.clone()),
+            false => no(500, "nothing else was to be asked"),
+        })
+        .await
+    }
+
+    fn gone() -> Holder {
+        Holder { node: NodeId([3; 32]), addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()] }
+    }
+
+    #[tokio::test]
+    async fn what_no_peer_gives_comes_from_the_bee_node_and_false_bytes_do_not() {
+        let owner = Owner::new("x").unwrap();
+        let bytes = stub::bytes(90_000);
+        let blob = BlobRef { reference: manyhands_blob::reference_of(&bytes), size_bytes: 90_000 };
+        let mut flipped = bytes.clone();
+        flipped[70_000] ^= 1;
+        for (sent, is_true) in [(bytes.clone(), true), (flipped, false), (bytes[1..].to_vec(), false)] {
+            let bee = bee_with(sent).await;
+            let (_dir, own) = store();
+            let (me, _) = keeper(own.clone()).await;
+            let providers = Providers::new(me, own.clone(), Storage::PeerFirst(Depot::new(bee.bee(), None)));
+            let fetched = providers.fetch(&owner, blob, &[gone()]).await;
+            assert_eq!(bee.count(&format!("GET /bytes/{}", blob.reference)), 1);
+            if is_true {
+                fetched.unwrap();
+                assert_eq!(own.read_blob(&blob, 1 << 20).unwrap(), bytes);
+            } else {
+                assert!(matches!(fetched, Err(BlobError::Dial { .. })), "the peer's reason counts: {fetched:?}");
+                assert!(!own.has(&blob).unwrap());
+                assert_eq!(own.used_bytes().unwrap(), 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_began_and_the_bee_node_ended_reserves_no_room_any_more() {
+        let owner = Owner::new("x").unwrap();
+        let bytes = stub::bytes(300_000);
+        let blob = BlobRef { reference: manyhands_blob::reference_of(&bytes), size_bytes: 300_000 };
+        let bee = bee_with(bytes).await;
+        let (_dir, own) = store();
+        let (me, _) = keeper(own.clone()).await;
+        let (_net, liar) = peer(lie).await;
+        let providers = Providers::new(me, own.clone(), Storage::PeerFirst(Depot::new(bee.bee(), None)));
+        providers.fetch(&owner, blob, &[liar]).await.unwrap();
+        assert_eq!((own.partials().unwrap().len(), own.usage().unwrap().reserved_bytes), (0, 0));
+        assert!(own.has(&blob).unwrap());
+    }
+
+    #[tokio::test]
+    async fn where_blobs_are_in_the_bee_node_only_no_peer_is_asked() {
+        let owner = Owner::new("x").unwrap();
+        let ((_a, full), (_b, own)) = (store(), store());
+        let blob = full.put_blob(&owner, &stub::bytes(20_000)).unwrap();
+        let (_net, holder) = keeper(full).await;
+        let (me, _) = keeper(own.clone()).await;
+        let bee = Stub::start(|_| no(404, "Not Found")).await;
+        let providers = Providers::new(me.clone(), own, Storage::BeeOnly(Depot::new(bee.bee(), None)));
+        let error = providers.fetch(&owner, blob, std::slice::from_ref(&holder)).await.unwrap_err();
+        assert!(matches!(&error, BlobError::Bee { .. }), "{error}");
+        assert!(!bee.world.pauses().is_empty(), "what was just uploaded is waited for");
+        assert!(me.peers().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_blob_is_fetched_from_the_bee_node_that_is_larger_than_any_can_be() {
+        let (_dir, own) = store();
+        let (me, _) = keeper(own.clone()).await;
+        let bee = bee_with(Vec::new()).await;
+        let providers = Providers::new(me, own, Storage::BeeOnly(Depot::new(bee.bee(), None)));
+        let huge = BlobRef { reference: manyhands_blob::reference_of(&[]), size_bytes: SEGMENT_BYTES_MAX + 1 };
+        let error = providers.fetch(&Owner::new("x").unwrap(), huge, &[]).await.unwrap_err();
+        assert!(matches!(error, BlobError::Fetch { source: FetchError::TooLarge { .. } }), "{error}");
+        assert!(bee.seen().is_empty());
     }
 }

@@ -62,6 +62,7 @@ fn banner(ready: &GatewayReady) -> String {
         ("peer id", ready.peer_id.clone()),
         ("addresses", ready.addresses.join("\n")),
         ("worker", format!("{}{recursion}", ready.worker.zkvm)),
+        ("storage", ready.storage.clone()),
     ];
     facts.extend(ready.bee_api.map(|address| ("Bee's API", format!("http://{address}"))));
     if ready.resumed > 0 {

@@ -81,6 +81,7 @@ fn banner(ready: &NodeReady, gateways: &str) -> String {
             ),
         ),
         ("worker", can.zkvm.clone()),
+        ("storage", ready.storage.clone()),
         ("addresses", ready.addresses.join("\n")),
         ("gateways", gateways.to_owned()),
     ];

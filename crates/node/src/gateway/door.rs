@@ -14,7 +14,7 @@ use super::tasks::Tasks;
 use crate::store::is_no_room;
 
 /// Largest final receipt that is handed out at once, in bytes: 2,000 segments of 250 kB.
-const RECEIPT_BYTES_MAX: u64 = 512 << 20;
+pub(super) const RECEIPT_BYTES_MAX: u64 = 512 << 20;
 
 /// The gateway as the HTTP server sees it.
 #[derive(Debug)]
@@ -142,7 +142,12 @@ impl Gateway for Door {
             };
             return Err(problem(ProblemKind::NotFound, &message));
         };
-        let bytes = self.tasks.on_store(move |store| store.read_blob(&receipt, RECEIPT_BYTES_MAX)).await;
+        let read = || self.tasks.on_store(move |store| store.read_blob(&receipt, RECEIPT_BYTES_MAX));
+        let mut bytes = read().await;
+        let is_lost = matches!(bytes, Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }));
+        if is_lost && self.tasks.recover(receipt).await.is_ok() {
+            bytes = read().await;
+        }
         bytes.map(|bytes| (receipt, bytes)).map_err(|error| of_store(&error))
     }
 

@@ -1,5 +1,6 @@
 //! The gateway daemon: the client side of the paper, steps I to VI.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,15 +9,19 @@ use manyhands_core::{Policy, Requester};
 use manyhands_net::{Identity, Net, NetEvent, peer_text};
 use manyhands_proto::message::Holder;
 use manyhands_proto::worker::Identity as WorkerIdentity;
+use manyhands_proto::{JobId, Reference};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
 use door::Door;
 use jobs_db::JobsDb;
+use shelf::Shelf;
 use shell::{Shell, Sources};
 use sweep::sweep;
 use tasks::Tasks;
@@ -27,6 +32,7 @@ mod jobs_db;
 mod owners;
 mod questions;
 mod room;
+mod shelf;
 mod shell;
 mod survey;
 mod sweep;
@@ -54,6 +60,8 @@ pub struct GatewayReady {
     pub worker: WorkerIdentity,
     /// Jobs that it took up again.
     pub resumed: usize,
+    /// Where it keeps and looks for blobs: the mode, the Bee node and the batch.
+    pub storage: String,
 }
 
 /// Runs a gateway until `shutdown`. `ready` is called once it is up.
@@ -66,13 +74,15 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    let (storage, storage_text) = Storage::open(&config.bee, Role::Gateway).await?;
+    tracing::info!("storage: {storage_text}");
     let program = worker::locate(config.worker.as_deref())?;
     let identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
     let database = |source| StartError::Database { path: data_dir.jobs(), source };
     let db = JobsDb::open(&data_dir.jobs()).map_err(database)?;
     let store = crate::store::open(&config, &data_dir.chunks())?;
-    let open = db.open_jobs().map_err(database)?.into_iter().map(|row| row.job);
-    let swept = sweep(&store, open, db.receipts().map_err(database)?.as_ref())?;
+    let (open, kept) = needed(&db).map_err(database)?;
+    let swept = sweep(&store, open, kept.as_ref())?;
     tracing::debug!(swept, "blobs that nobody needs any more were released");
     let http = config.gateway.http;
     let taken = |source| StartError::Http { address: http, source };
@@ -84,10 +94,12 @@ pub async fn run(
 
     let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
     let (questions, asked) = mpsc::channel(QUEUE_MAX);
+    let (shelf, archiving) = Shelf::of(storage.clone(), &store);
     let tasks = Tasks {
         net: net.clone(),
         store: store.clone(),
-        providers: Providers::new(net.clone(), store.clone()),
+        providers: Providers::new(net.clone(), store.clone(), storage),
+        shelf,
         worker: program,
         feedback,
         executions: Arc::new(Semaphore::new(1)),
@@ -118,7 +130,7 @@ pub async fn run(
     let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
     let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);
-    ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed });
+    ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
 
     if let Some(bee) = bee {
@@ -126,8 +138,23 @@ pub async fn run(
     }
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
+    end(archiving).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// The open jobs, and the receipts of ended ones if all are known.
+fn needed(db: &JobsDb) -> rusqlite::Result<(Vec<JobId>, Option<BTreeSet<Reference>>)> {
+    let open = db.open_jobs()?.into_iter().map(|row| row.job).collect();
+    Ok((open, db.receipts()?))
+}
+
+/// Ends a task, and does not only tell it to: whoever opens the store next must find it free.
+async fn end(task: Option<JoinHandle<()>>) {
+    if let Some(task) = task {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 async fn start_net(

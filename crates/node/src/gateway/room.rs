@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use crate::gateway::tasks::tests::tasks;
     use crate::store::tests::on_test_disk;
+    use crate::swarm::Storage;
 
     fn low() -> StoreError {
         StoreError::LowSpace { free_bytes: 1, floor_bytes: 2 }
@@ -121,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_without_room_is_refused_in_words_and_taken_once_there_is() {
         let (_dir, store, disk) = on_test_disk();
-        let (tasks, _fed_back) = tasks(store).await;
+        let (tasks, _fed_back) = tasks(store, Storage::Embedded).await;
         tasks.admit(500_000).await.unwrap();
         let refused = tasks.admit(5_000_000).await.unwrap_err();
         assert_eq!(refused.kind, ProblemKind::NoSpace);
@@ -137,7 +138,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_runs_goes_on_once_the_disk_has_room_again() {
         let (_dir, store, disk) = on_test_disk();
-        let (tasks, _fed_back) = tasks(store.clone()).await;
+        let (tasks, _fed_back) = tasks(store.clone(), Storage::Embedded).await;
         disk.0.store(0, Ordering::SeqCst);
         let owner = Owner::new("x").unwrap();
         let keeping = tokio::spawn(async move { tasks.keep(owner, vec![7; 5_000]).await });

@@ -18,11 +18,11 @@ use tokio::sync::{Semaphore, mpsc};
 use super::jobs_db::{JobRow, SegmentRow};
 use super::owners::{claims_of, owner_of, receipts};
 use super::room::RoomWait;
+use super::shelf::Shelf;
 use super::turns::Turns;
 use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
-use crate::store::is_no_room;
 use crate::worker::{Worker, WorkerOptions};
 
 /// What a task tells the event loop.
@@ -57,8 +57,8 @@ pub(crate) struct Claimed {
 /// Why a claimed result is not here.
 enum Unfetched {
     Refused(Refusal),
-    /// Our own disk or store is full: every other result would fail in the same way.
-    NoSpace(String),
+    /// Our own disk or store is full, or our Bee node is gone and there is no other way: every other result would fail in the same way.
+    General(String),
 }
 
 /// What tasks share.
@@ -67,6 +67,8 @@ pub(crate) struct Tasks {
     pub(crate) net: Net,
     pub(crate) store: ChunkStore,
     pub(crate) providers: Providers,
+    /// Where what is stored goes beside.
+    pub(crate) shelf: Shelf,
     pub(crate) worker: PathBuf,
     pub(crate) feedback: mpsc::Sender<Feedback>,
     /// Guests executed at the same time: one, as execution takes a core and streams into the disk.
@@ -141,10 +143,11 @@ impl Tasks {
         }
     }
 
-    async fn keep_segment(&self, job: JobId, report: SegmentReport) -> Result<(), String> {
+    pub(super) async fn keep_segment(&self, job: JobId, report: SegmentReport) -> Result<(), String> {
         let (index, bytes) = (report.index, report.blob.into_vec());
         let blob = self.keep(owner_of(job), bytes).await;
         let blob = blob.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
+        self.shelve(blob).await.map_err(|why| format!("segment {index} could not be uploaded: {why}"))?;
         let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob };
         let _ = self.feedback.send(Feedback::Segment { job, segment }).await;
         Ok(())
@@ -157,7 +160,7 @@ impl Tasks {
         let result = match fetched {
             Ok(()) => self.check_stored(lease, receipt, check).await,
             Err(Unfetched::Refused(refusal)) => Err(refusal),
-            Err(Unfetched::NoSpace(reason)) => {
+            Err(Unfetched::General(reason)) => {
                 let reason = format!("this gateway cannot keep receipts: {reason}");
                 return self.tell(Input::Broken { job: lease.job, reason }).await;
             }
@@ -204,12 +207,13 @@ impl Tasks {
                 break error;
             }
         };
+        if error.is_general() {
+            return Err(Unfetched::General(error.to_string()));
+        }
         let mut blame = error.blame();
-        match error.store() {
-            Some(full) if is_no_room(full) => return Err(Unfetched::NoSpace(full.to_string())),
+        if let Some(StoreError::SizeMismatch { .. }) = error.store() {
             // The blob that it named is here, and is another one.
-            Some(StoreError::SizeMismatch { .. }) => blame = Blame::Peer,
-            _ => {}
+            blame = Blame::Peer;
         }
         if blame == Blame::Network && matches!(error, BlobError::Fetch { .. }) && self.is_connected(node).await {
             // It said that the receipt is there, its connection works, and yet it does not hand it over.
@@ -247,6 +251,7 @@ impl Tasks {
             Err(reason) => Err(reason),
         };
         if let Ok(receipt) = result {
+            self.shelve_receipt(receipt).await;
             let _ = self.feedback.send(Feedback::Receipt { job, receipt }).await;
         }
         self.tell(Input::Assembled { job, result: result.map(drop) }).await;
@@ -281,14 +286,16 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::providers::tests::keeper;
+    use crate::swarm::Storage;
 
     /// The tasks of a gateway with this store, and what its event loop would hear.
-    pub(crate) async fn tasks(store: ChunkStore) -> (Tasks, mpsc::Receiver<Feedback>) {
+    pub(crate) async fn tasks(store: ChunkStore, storage: Storage) -> (Tasks, mpsc::Receiver<Feedback>) {
         let (net, _) = keeper(store.clone()).await;
         let (feedback, fed_back) = mpsc::channel(16);
         let tasks = Tasks {
             net: net.clone(),
-            providers: Providers::new(net, store.clone()),
+            providers: Providers::new(net, store.clone(), storage.clone()),
+            shelf: Shelf::of(storage, &store).0,
             store,
             worker: PathBuf::new(),
             feedback,

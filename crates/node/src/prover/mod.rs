@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door, machine};
 use room::Watch;
@@ -49,6 +50,8 @@ pub struct NodeReady {
     pub addresses: Vec<String>,
     /// What it offers.
     pub capabilities: Capabilities,
+    /// Where it keeps and looks for blobs: the mode, the Bee node and the batch.
+    pub storage: String,
 }
 
 /// Runs a node until `shutdown`. `ready` is called once it is up.
@@ -61,6 +64,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let data_dir = DataDir::open(&config.data_dir)?;
+    let (storage, storage_text) = Storage::open(&config.bee, Role::Node).await?;
+    tracing::info!("storage: {storage_text}");
     let gateways: Vec<String> = config.node.gateways.iter().map(|text| multiaddr(text)).collect::<Result<_, _>>()?;
     let program = worker::locate(config.worker.as_deref())?;
     let mut worker = Worker::spawn(&program, WorkerOptions::default())?;
@@ -93,7 +98,8 @@ pub async fn run(
         tasks: Tasks {
             net: net.clone(),
             store: store.clone(),
-            providers: Providers::new(net.clone(), store.clone()),
+            providers: Providers::new(net.clone(), store.clone(), storage.clone()),
+            storage,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: program,
             options,
@@ -106,9 +112,11 @@ pub async fn run(
         running: Default::default(),
     };
     let bee_api = bee.as_ref().map(|bee| bee.address);
-    ready(NodeReady { bee_api, peer_id, addresses, capabilities });
+    ready(NodeReady { bee_api, peer_id, addresses, capabilities, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
+    // Ended, not only told to: whoever opens the store next must find it free.
     watching.abort();
+    let _ = watching.await;
     if let Some(bee) = bee {
         bee.close().await;
     }

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::pace::Pace;
 use crate::blobs::on_store;
 use crate::providers::Providers;
+use crate::swarm::{Storage, with_advice};
 use crate::worker::{Worker, WorkerError, WorkerOptions};
 
 /// Leases whose inputs a node fetches at the same time. Half of what a holder gives one peer: a node of many slots would hear Busy from its
@@ -41,6 +42,7 @@ pub(crate) struct Tasks {
     pub(crate) net: Net,
     pub(crate) store: ChunkStore,
     pub(crate) providers: Providers,
+    pub(crate) storage: Storage,
     /// Leases whose inputs are fetched at the same time; see [`FETCHES_MAX`].
     pub(crate) fetches: Arc<Semaphore>,
     pub(crate) worker: PathBuf,
@@ -179,7 +181,19 @@ impl Tasks {
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
         let (receipt, elapsed_ms) = self.run(lease, &task).await.map_err(|error| error.to_string())?;
         let stored = self.on_store(move |store| store.put_blob(&made(), &receipt)).await;
-        stored.map(|blob| (blob, elapsed_ms)).map_err(|error| error.to_string())
+        let blob = stored.map_err(|error| error.to_string())?;
+        self.hand_in(blob).await.map(|()| (blob, elapsed_ms))
+    }
+
+    /// Where blobs are kept in the Bee node only, a receipt is there before anybody hears of it.
+    async fn hand_in(&self, receipt: BlobRef) -> Result<(), String> {
+        let Storage::BeeOnly(depot) = &self.storage else { return Ok(()) };
+        let uploaded = depot.put(&self.store, receipt).await;
+        if let Err(error) = uploaded {
+            self.clone().let_go_receipt(receipt).await;
+            return Err(format!("the receipt could not be uploaded: {}", with_advice(&error)));
+        }
+        Ok(())
     }
 
     /// Runs a task on an idle worker or a new one; a worker that lives on is kept for the next.
@@ -232,6 +246,9 @@ fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
 mod tests {
     use super::*;
     use crate::providers::tests::keeper;
+    use crate::stub::{Stub, no};
+    use crate::swarm::Depot;
+    use crate::swarm::tests::bee_that_takes_all;
 
     #[test]
     fn every_lease_has_inputs_of_its_own() {
@@ -277,7 +294,8 @@ mod tests {
         let (feedback, fed_back) = mpsc::channel(16);
         let tasks = Tasks {
             net: net.clone(),
-            providers: Providers::new(net, store.clone()),
+            providers: Providers::new(net, store.clone(), Storage::Embedded),
+            storage: Storage::Embedded,
             store,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: PathBuf::new(),
@@ -291,6 +309,24 @@ mod tests {
 
     fn bytes(seed: u32) -> Vec<u8> {
         (0..100_000_u32).map(|number| (number.wrapping_mul(2_654_435_761).wrapping_add(seed * 7) >> 13) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn a_receipt_is_in_the_bee_node_before_anybody_hears_of_it() {
+        let (_dir, mut tasks, _fed_back) = node(1 << 24).await;
+        let receipt = tasks.store.put_blob(&made(), &bytes(1)).unwrap();
+        tasks.hand_in(receipt).await.unwrap();
+
+        let stub = Stub::start(bee_that_takes_all).await;
+        tasks.storage = Storage::BeeOnly(Depot::new(stub.bee(), None));
+        tasks.hand_in(receipt).await.unwrap();
+        assert_eq!(stub.count("POST /bytes"), 1);
+
+        let stub = Stub::start(|_| no(403, "Forbidden")).await;
+        tasks.storage = Storage::BeeOnly(Depot::new(stub.bee(), None));
+        let why = tasks.hand_in(receipt).await.unwrap_err();
+        assert!(why.contains("could not be uploaded") && why.contains("run it light"), "{why}");
+        assert_eq!(tasks.store.cached().unwrap(), [receipt.reference], "nothing is held for a lease that failed");
     }
 
     #[tokio::test]

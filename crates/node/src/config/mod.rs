@@ -2,6 +2,7 @@
 //!
 //! A value is taken from the command line, else from an environment variable, else from the file, else from here.
 
+mod bee;
 mod bee_api;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
 
+pub use bee::{BEE_TOKEN, BatchId, BeeConfig, StorageMode};
 pub use bee_api::BeeApiConfig;
 
 /// Everything that can be configured.
@@ -25,6 +27,8 @@ pub struct Config {
     pub store_limit_bytes: u64,
     /// Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.
     pub store_floor_bytes: u64,
+    /// The user's own Bee node.
+    pub bee: BeeConfig,
     /// Bee's HTTP API.
     pub bee_api: BeeApiConfig,
     /// The network.
@@ -112,6 +116,7 @@ impl Default for Config {
             worker: None,
             store_limit_bytes: 10 << 30,
             store_floor_bytes: 1_000_000_000,
+            bee: BeeConfig::default(),
             bee_api: BeeApiConfig::default(),
             net: NetConfig::default(),
             gateway: GatewayConfig::default(),
@@ -221,6 +226,15 @@ const MEANINGS: &[(&str, &str)] = &[
         "store_floor_bytes",
         "Free space on the store's disk, in bytes, below which nothing new is stored: no job is taken, and no lease asked for.",
     ),
+    (
+        "mode",
+        "Where blobs are kept: peer-first, bee-only or embedded; without this line peer-first if a Bee node is named or found at the start.",
+    ),
+    (
+        "url",
+        "The Bee node's address; without this line http://127.0.0.1:1633. A token for it: MANYHANDS_BEE_TOKEN in the environment.",
+    ),
+    ("batch", "The postage batch that pays for uploads; without this line one of the Bee node's is chosen."),
     ("enabled", "Whether Bee's HTTP API is served over the chunk store."),
     (
         "address",
