@@ -206,7 +206,7 @@ fn accept(walk: &mut Walk, wire: &[u8]) -> Result<(), Failure> {
 async fn served(source: &ChunkStore, blob: BlobRef, due_bytes: usize) -> Result<Duration, Failure> {
     let (mut near, far) = connection().await?;
     let server = BlobServer::new(source.clone(), TransferLimits::default());
-    let request = manyhands_blob::transfer::Request { blob, skip_chunks: 0 }.encode();
+    let request = manyhands_blob::transfer::Request::plain(blob, 0).encode();
     let began = Instant::now();
     let serving = tokio::spawn(async move { server.serve(far).await });
     near.write_all(&request).await?;

@@ -200,7 +200,7 @@ async fn more_askers_than_allowed_hear_busy() {
 
     // The first asker asks and does not read on.
     let (mut first, holder) = pipe();
-    first.write_all(&Request { blob, skip_chunks: 0 }.encode()).await.unwrap();
+    first.write_all(&Request::plain(blob, 0).encode()).await.unwrap();
     let serving = tokio::spawn({
         let server = server.clone();
         async move { server.serve(holder).await }
@@ -235,7 +235,7 @@ async fn one_peer_takes_no_more_than_its_share() {
 
     // The first asker asks and does not read on.
     let (mut first, holder) = pipe();
-    first.write_all(&Request { blob, skip_chunks: 0 }.encode()).await.unwrap();
+    first.write_all(&Request::plain(blob, 0).encode()).await.unwrap();
     let serving = tokio::spawn({
         let server = server.clone();
         async move { server.serve_to(greedy, holder).await }
@@ -268,7 +268,7 @@ async fn an_asker_that_sips_is_ended() {
     let (mut asker, holder) = pipe();
     let started = Instant::now();
     let sipping = async {
-        asker.write_all(&Request { blob, skip_chunks: 0 }.encode()).await.unwrap();
+        asker.write_all(&Request::plain(blob, 0).encode()).await.unwrap();
         while asker.read_exact(&mut [0; 4096]).await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use manyhands_proto::message::Blame;
 
 use super::{Status, WireError};
-use crate::{ChunkError, ShapeError, StoreError};
+use crate::{ChunkError, ReadError, ShapeError, StoreError};
 
 /// Why a blob was not fetched. What was verified before it is kept; asking again resumes there.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,15 @@ pub enum FetchError {
         #[source]
         source: ShapeError,
     },
+    /// A chunk of an encrypted tree is genuine, but the tree was not made right.
+    #[error("chunk {chunk} is not part of an encrypted blob of that size")]
+    Malformed {
+        /// Its number in the order in which they are sent.
+        chunk: u64,
+        /// In what way.
+        #[source]
+        source: ReadError,
+    },
     /// Not one byte came for that long.
     #[error("the holder was silent for {waited:?}")]
     Silent {
@@ -95,11 +104,15 @@ impl FetchError {
     /// A stream that ends early or breaks is nobody's fault here: a lost connection looks the same (yamux reports it
     /// as an end of stream). A caller that sees the connection alive may judge otherwise. Likewise for silence the
     /// other way round. Refusals and a size above the bound cost the holder nothing: the blame is with whoever stated
-    /// that the blob is there, or its size, and only the caller knows who that was.
+    /// that the blob is there, or its size, or made it, and only the caller knows who that was.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Store(_) | Self::Refused { status: Status::Malformed } => Blame::Us,
-            Self::TooLarge { .. } | Self::Refused { .. } | Self::CutShort { .. } | Self::Io(_) => Blame::Network,
+            Self::Malformed { .. }
+            | Self::TooLarge { .. }
+            | Self::Refused { .. }
+            | Self::CutShort { .. }
+            | Self::Io(_) => Blame::Network,
             Self::Answer(_) | Self::Length { .. } | Self::Chunk { .. } | Self::Shape { .. } => Blame::Peer,
             Self::Silent { .. } | Self::TooSlow { .. } => Blame::Peer,
         }

@@ -55,7 +55,9 @@ where
     }
     let Some(mut download) = begin(store, owner, blob).await? else { return Ok(Fetched::default()) };
     let resumed_chunks = download.saved_chunks();
-    ask(&mut stream, &download, limits).await?;
+    // Never more than a u32: the size is bounded by SKIPPABLE_BYTES_MAX.
+    let skip_chunks = u32::try_from(download.saved_chunks()).unwrap_or(u32::MAX);
+    ask(&mut stream, &Request::plain(blob, skip_chunks), limits, || cut_short(&download)).await?;
 
     let mut pace = Pace::start(limits, shape::stored_bytes(blob.size_bytes));
     let mut saver = Saver::default();
@@ -104,13 +106,16 @@ impl Saver {
 }
 
 /// Sends the request and waits for leave to read chunks.
-async fn ask<S>(stream: &mut S, download: &Download, limits: &TransferLimits) -> Result<(), FetchError>
+pub(super) async fn ask<S>(
+    stream: &mut S,
+    request: &Request,
+    limits: &TransferLimits,
+    cut_short: impl FnOnce() -> FetchError,
+) -> Result<(), FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // Never more than a u32: the size is bounded by SKIPPABLE_BYTES_MAX.
-    let skip_chunks = u32::try_from(download.saved_chunks()).unwrap_or(u32::MAX);
-    let request = Request { blob: download.blob(), skip_chunks }.encode();
+    let request = request.encode();
     let send = async {
         stream.write_all(&request).await?;
         stream.flush().await
@@ -121,7 +126,7 @@ where
     let (mut byte, waited) = ([0], limits.answer_timeout);
     let read = timeout(waited, stream.read(&mut byte)).await.map_err(|_| FetchError::Silent { waited })?;
     if read.map_err(FetchError::Io)? == 0 {
-        return Err(cut_short(download));
+        return Err(cut_short());
     }
     let [byte] = byte;
     match Status::decode(byte).map_err(FetchError::Answer)? {

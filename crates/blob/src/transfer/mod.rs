@@ -1,8 +1,9 @@
-//! The blob stream protocol `/manyhands/blob/1`: one stream, one blob, verified as it comes.
+//! The blob stream protocol `/manyhands/blob/2`: one stream, one blob, verified as it comes.
 //!
 //! ```text
-//! asker:  version u8 = 1 | reference 32 bytes | size u64 | skip u32           45 bytes, numbers little-endian
-//! holder: status u8, and if it is Ok the chunks from number `skip` on, in pre-order:
+//! asker:  kind u8 (1 plain, 2 encrypted) | reference 32 bytes | size u64 | skip u32           45 bytes, numbers little-endian
+//! holder: status u8, and if it is Ok the chunks from number `skip` on, in pre-order
+//!         (of an encrypted tree backwards: the root, then the children of each, the last one first):
 //!         length u16 | span u64 | payload
 //! ```
 //! The asker knows each chunk's address and length before its first byte comes ([`Walk`](crate::Walk)), so the first
@@ -16,14 +17,16 @@ mod error;
 mod fetch;
 mod limits;
 mod pace;
+mod sealed;
 mod serve;
 mod wire;
 
 pub use error::{FetchError, ServeError};
 pub use fetch::{Fetched, fetch};
 pub use limits::TransferLimits;
+pub use sealed::{SealedDownload, fetch_sealed};
 pub use serve::{BlobServer, SERVE_BATCH_CHUNKS, Served};
-pub use wire::{REQUEST_BYTES, Request, Status, WireError};
+pub use wire::{Kind, REQUEST_BYTES, Request, Status, WireError};
 
 use crate::StoreError;
 

@@ -11,10 +11,10 @@ use manyhands_proto::{BlobRef, NodeId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::wire::Kind;
 use super::{REQUEST_BYTES, Request, ServeError, Status, TransferLimits, blocking};
-use crate::chunk::WIRE_BYTES_MAX;
-use crate::shape;
-use crate::store::{BlobReader, ChunkStore, StoreError};
+use crate::chunk::{Chunk, WIRE_BYTES_MAX};
+use crate::store::{BlobReader, ChunkStore, SealedReader, StoreError};
 
 /// Chunks read from the store and written to the stream at a time: 131 kB.
 pub const SERVE_BATCH_CHUNKS: usize = 32;
@@ -132,18 +132,25 @@ impl BlobServer {
             return failure.map_or(Ok(Served { blob: request.blob, status, chunks: 0 }), |error| Err(error.into()));
         };
         // Twice the asker's own deadline, because that does not count the time its disk takes.
-        let waited = self.limits.deadline(shape::stored_bytes(request.blob.size_bytes)).saturating_mul(2);
+        let waited = self.limits.deadline(request.kind.stored_bytes(request.blob.size_bytes)).saturating_mul(2);
         let sending = timeout(waited, self.send(stream, reader)).await;
         let chunks = sending.map_err(|_| ServeError::Stalled { waited })??;
         Ok(Served { blob: request.blob, status, chunks })
     }
 
-    async fn open(&self, request: Request) -> Result<BlobReader, StoreError> {
+    async fn open(&self, request: Request) -> Result<Source, StoreError> {
         let store = self.store.clone();
-        blocking(move || {
-            let mut reader = store.reader(&request.blob)?;
-            reader.skip_to(request.skip_chunks.into())?;
-            Ok(reader)
+        blocking(move || match request.kind {
+            Kind::Plain => {
+                let mut reader = store.reader(&request.blob)?;
+                reader.skip_to(request.skip_chunks.into())?;
+                Ok(Source::Plain(Box::new(reader)))
+            }
+            Kind::Sealed => {
+                let mut reader = store.sealed_reader(&request.blob.reference)?;
+                reader.skip(request.skip_chunks.into())?;
+                Ok(Source::Sealed(Box::new(reader)))
+            }
         })
         .await
     }
@@ -154,7 +161,7 @@ impl BlobServer {
     }
 
     /// Sends all chunks. While one batch is on its way, the next one is read and verified.
-    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, reader: BlobReader) -> Result<u64, ServeError> {
+    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, reader: Source) -> Result<u64, ServeError> {
         let mut sent = 0;
         within(self.limits.write_timeout, stream.write_all(&[Status::Ok.encode()])).await?;
         let (mut reader, mut batch, mut count) = blocking(move || read_batch(reader)).await?;
@@ -170,6 +177,25 @@ impl BlobServer {
         }
         within(self.limits.request_timeout, stream.close()).await?;
         Ok(sent)
+    }
+}
+
+/// What is being sent.
+enum Source {
+    Plain(Box<BlobReader>),
+    Sealed(Box<SealedReader>),
+}
+
+impl Source {
+    fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed(_))
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, StoreError> {
+        match self {
+            Self::Plain(reader) => reader.next_chunk(),
+            Self::Sealed(reader) => reader.next_chunk(),
+        }
     }
 }
 
@@ -191,13 +217,16 @@ fn counts(peers: &Mutex<BTreeMap<NodeId, usize>>) -> std::sync::MutexGuard<'_, B
 }
 
 /// The next chunks, framed, and how many they are.
-fn read_batch(mut reader: BlobReader) -> Result<(BlobReader, Vec<u8>, u64), StoreError> {
+fn read_batch(mut reader: Source) -> Result<(Source, Vec<u8>, u64), StoreError> {
     let mut batch = Vec::with_capacity(SERVE_BATCH_CHUNKS * (PREFIX_BYTES + WIRE_BYTES_MAX));
     let mut count = 0;
     for _ in 0..SERVE_BATCH_CHUNKS {
         let Some(chunk) = reader.next_chunk()? else { break };
-        batch.extend_from_slice(&(chunk.wire().len() as u16).to_le_bytes());
+        // Zeros at the end of an encrypted chunk are not kept, and all are sent with their full length.
+        let padding = WIRE_BYTES_MAX.saturating_sub(chunk.wire().len()) * usize::from(reader.is_sealed());
+        batch.extend_from_slice(&((chunk.wire().len() + padding) as u16).to_le_bytes());
         batch.extend_from_slice(chunk.wire());
+        batch.resize(batch.len() + padding, 0);
         count += 1;
     }
     Ok((reader, batch, count))

@@ -7,15 +7,24 @@ use crate::shape;
 /// Length of an encoded [`Request`], in bytes.
 pub const REQUEST_BYTES: usize = 1 + Reference::LEN + 8 + 4;
 
-/// First byte of a request; changes with its layout.
-const VERSION: u8 = 1;
+/// In what form a blob travels; the first byte of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A blob of level 0, its chunks in pre-order.
+    Plain = 1,
+    /// An encrypted tree of level 0, its chunks backwards: the root, then the children of each, the last one first.
+    Sealed = 2,
+}
 
 /// What an asker wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
+    /// Its form.
+    pub kind: Kind,
     /// The blob.
     pub blob: BlobRef,
-    /// Chunks that the asker has, counted in pre-order from the root; less than the blob has.
+    /// Chunks that the asker has, counted from the root in the order in which they are sent; less than the blob has.
     pub skip_chunks: u32,
 }
 
@@ -37,9 +46,9 @@ pub enum Status {
 /// Bytes that are no message of this protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The request is of another version.
-    #[error("request version {got}, this program speaks {VERSION}")]
-    Version {
+    /// The request is of no known kind.
+    #[error("request of kind {got}, this program knows 1 (plain) and 2 (encrypted)")]
+    Kind {
         /// The byte.
         got: u8,
     },
@@ -59,11 +68,34 @@ pub enum WireError {
     },
 }
 
+impl Kind {
+    /// Chunks of a blob of `size_bytes` in this form.
+    pub fn chunk_count(self, size_bytes: u64) -> u64 {
+        match self {
+            Self::Plain => shape::chunk_count(size_bytes),
+            Self::Sealed => shape::sealed_chunk_count(size_bytes),
+        }
+    }
+
+    /// Bytes of those chunks.
+    pub fn stored_bytes(self, size_bytes: u64) -> u64 {
+        match self {
+            Self::Plain => shape::stored_bytes(size_bytes),
+            Self::Sealed => shape::sealed_bytes(size_bytes),
+        }
+    }
+}
+
 impl Request {
+    /// For a plain blob.
+    pub fn plain(blob: BlobRef, skip_chunks: u32) -> Self {
+        Self { kind: Kind::Plain, blob, skip_chunks }
+    }
+
     /// The request's bytes.
     pub fn encode(&self) -> [u8; REQUEST_BYTES] {
         let (size, skip) = (self.blob.size_bytes.to_le_bytes(), self.skip_chunks.to_le_bytes());
-        let parts: [&[u8]; 4] = [&[VERSION], self.blob.reference.as_bytes(), &size, &skip];
+        let parts: [&[u8]; 4] = [&[self.kind as u8], self.blob.reference.as_bytes(), &size, &skip];
         let mut bytes = [0; REQUEST_BYTES];
         bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         bytes
@@ -72,21 +104,23 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`WireError::Version`], [`WireError::Skip`].
+    /// [`WireError::Kind`], [`WireError::Skip`].
     pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, WireError> {
-        let [version, rest @ ..] = bytes;
-        if *version != VERSION {
-            return Err(WireError::Version { got: *version });
-        }
+        let [kind, rest @ ..] = bytes;
+        let kind = match *kind {
+            1 => Kind::Plain,
+            2 => Kind::Sealed,
+            got => return Err(WireError::Kind { got }),
+        };
         let (reference, rest) = take(rest);
         let (size, rest) = take(rest);
         let (skip, _) = take(rest);
         let blob = BlobRef { reference: Reference(reference), size_bytes: u64::from_le_bytes(size) };
-        let (skip_chunks, chunk_count) = (u32::from_le_bytes(skip), shape::chunk_count(blob.size_bytes));
+        let (skip_chunks, chunk_count) = (u32::from_le_bytes(skip), kind.chunk_count(blob.size_bytes));
         if u64::from(skip_chunks) >= chunk_count {
             return Err(WireError::Skip { skip_chunks, chunk_count });
         }
-        Ok(Self { blob, skip_chunks })
+        Ok(Self { kind, blob, skip_chunks })
     }
 }
 
@@ -132,19 +166,28 @@ mod tests {
     #[test]
     fn a_request_has_these_bytes() {
         let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
-        let bytes = Request { blob, skip_chunks: 65 }.encode();
+        let bytes = Request::plain(blob, 65).encode();
         assert_eq!(bytes[..2], [1, 0xaa]);
         assert_eq!(bytes[33..], [0x28, 0x0b, 4, 0, 0, 0, 0, 0, 65, 0, 0, 0]);
-        assert_eq!(Request::decode(&bytes), Ok(Request { blob, skip_chunks: 65 }));
+        assert_eq!(Request::decode(&bytes), Ok(Request::plain(blob, 65)));
+        let sealed = Request { kind: Kind::Sealed, blob, skip_chunks: 66 };
+        assert_eq!(
+            (sealed.encode()[0], Request::decode(&sealed.encode())),
+            (2, Ok(sealed)),
+            "65 leaves, one chunk over 64 of them, the root"
+        );
     }
 
     #[test]
     fn nonsense_is_named() {
         let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
-        let mut bytes = Request { blob, skip_chunks: 66 }.encode();
+        let mut bytes = Request::plain(blob, 66).encode();
         assert_eq!(Request::decode(&bytes), Err(WireError::Skip { skip_chunks: 66, chunk_count: 66 }));
         bytes[0] = 2;
-        assert_eq!(Request::decode(&bytes), Err(WireError::Version { got: 2 }));
+        bytes[41] = 67;
+        assert_eq!(Request::decode(&bytes), Err(WireError::Skip { skip_chunks: 67, chunk_count: 67 }));
+        bytes[0] = 3;
+        assert_eq!(Request::decode(&bytes), Err(WireError::Kind { got: 3 }));
     }
 
     #[test]
@@ -162,7 +205,7 @@ mod tests {
         fn any_bytes_are_a_request_or_an_error(bytes in proptest::array::uniform::<_, REQUEST_BYTES>(any::<u8>()), valid: bool) {
             let mut bytes = bytes;
             if valid {
-                bytes[0] = VERSION;
+                bytes[0] = 1 + bytes[0] % 2;
             }
             if let Ok(request) = Request::decode(&bytes) {
                 prop_assert_eq!(request.encode(), bytes);

@@ -1,0 +1,170 @@
+//! Encrypted trees over the stream protocol: whole, cut and gone on with, and with every kind of lie.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::io::Read as _;
+
+use common::{TempStore, noise, owner, temp_store};
+use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use manyhands_blob::encryption::EncryptedReference;
+use manyhands_blob::redundancy::Level;
+use manyhands_blob::transfer::{
+    BlobServer, FetchError, REQUEST_BYTES, Request, SealedDownload, Status, TransferLimits, fetch_sealed,
+};
+use manyhands_blob::{AnyReference, ReadError, shape};
+use manyhands_proto::message::Blame;
+use proptest::prelude::*;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
+
+const PLENTY: u64 = 1 << 30;
+
+fn put(store: &TempStore, bytes: &[u8]) -> EncryptedReference {
+    let mut state = bytes.len() as u64;
+    let randomness = |random: &mut [u8]| {
+        state += 1;
+        random.copy_from_slice(&noise(random.len(), state));
+    };
+    store.store.put_encrypted_tree(&owner("x"), bytes, PLENTY, Level::None, randomness).unwrap()
+}
+
+fn read(store: &TempStore, root: &EncryptedReference) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.store.encrypted_tree_reader(root, PLENTY).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+async fn transfer(from: &TempStore, to: &TempStore, download: &mut SealedDownload) -> Result<(), FetchError> {
+    let (asker, holder) = tokio::io::duplex(64 * 1024);
+    let server = BlobServer::new(from.store.clone(), TransferLimits::default());
+    let (name, limits) = (owner("a"), TransferLimits::default());
+    let fetching = fetch_sealed(asker.compat(), &to.store, &name, download, &limits);
+    tokio::join!(fetching, server.serve(holder.compat())).0
+}
+
+/// What a holder sends, as a whole.
+async fn wire(from: &TempStore, root: &EncryptedReference, size_bytes: u64) -> Vec<u8> {
+    let (asker, holder) = tokio::io::duplex(1 << 24);
+    let server = BlobServer::new(from.store.clone(), TransferLimits::default());
+    let blob = manyhands_proto::BlobRef { reference: root.address, size_bytes };
+    let request = Request { kind: manyhands_blob::transfer::Kind::Sealed, blob, skip_chunks: 0 };
+    let mut asker = asker.compat();
+    asker.write_all(&request.encode()).await.unwrap();
+    server.serve(holder.compat()).await.unwrap();
+    let mut sent = Vec::new();
+    asker.read_to_end(&mut sent).await.unwrap();
+    sent
+}
+
+/// Lets a holder send exactly `sent` and then hang up.
+async fn fed(to: &TempStore, download: &mut SealedDownload, sent: &[u8]) -> Result<(), FetchError> {
+    let (asker, holder) = tokio::io::duplex(1 << 24);
+    let (name, limits) = (owner("a"), TransferLimits::default());
+    let feed = async {
+        let mut holder = holder.compat();
+        holder.read_exact(&mut [0; REQUEST_BYTES]).await.unwrap();
+        let _ = holder.write_all(sent).await;
+        let _ = holder.close().await;
+    };
+    tokio::join!(fetch_sealed(asker.compat(), &to.store, &name, download, &limits), feed).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn trees_of_all_shapes_arrive_and_are_served_on() {
+    let (from, to, third) = (temp_store(PLENTY), temp_store(PLENTY), temp_store(PLENTY));
+    for size in [0, 1, 4096, 4097, 64 * 4096, 64 * 4096 + 1, 265_000, 64 * 64 * 4096 + 4097] {
+        let bytes = noise(size, 1);
+        let root = put(&from, &bytes);
+        let mut download = SealedDownload::new(root, size as u64);
+        transfer(&from, &to, &mut download).await.unwrap();
+        assert_eq!(download.received_chunks(), shape::sealed_chunk_count(size as u64));
+        assert!(read(&to, &root) == bytes, "{size} bytes");
+        transfer(&to, &third, &mut SealedDownload::new(root, size as u64)).await.unwrap();
+        assert!(read(&third, &root) == bytes, "{size} bytes, at third hand");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tree_that_was_traced_is_served_in_the_same_order() {
+    let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+    let bytes = noise(64 * 4096 + 9000, 2);
+    let root = put(&from, &bytes);
+    let whole = wire(&from, &root, bytes.len() as u64).await;
+    // Here as single chunks only, so that the tree has to be found from its root.
+    let mut chunks = from.store.sealed_reader(&root.address).unwrap();
+    while let Some(chunk) = chunks.next_chunk().unwrap() {
+        to.store.put_chunk(&owner("single"), &chunk.into()).unwrap();
+    }
+    to.store.hold_tree(&owner("whole"), &AnyReference::Encrypted(root)).unwrap();
+    assert!(wire(&to, &root, bytes.len() as u64).await == whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_is_gone_on_with_at_the_next_holder() {
+    let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+    let bytes = noise(265_000, 3);
+    let root = put(&from, &bytes);
+    let whole = wire(&from, &root, 265_000).await;
+    let mut download = SealedDownload::new(root, 265_000);
+    let cut = fed(&to, &mut download, &whole[..1 + 10 * 4106 + 5]).await.unwrap_err();
+    assert!(matches!(cut, FetchError::CutShort { chunks: 10, chunk_count: 67 }), "{cut}");
+    assert_eq!(to.store.used_bytes().unwrap(), 0, "nothing is kept of half a tree");
+    transfer(&from, &to, &mut download).await.unwrap();
+    assert!(read(&to, &root) == bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_such_tree_says_so() {
+    let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+    let bytes = noise(9000, 4);
+    let plain = from.store.put_blob(&owner("x"), &bytes).unwrap();
+    let root = put(&to, &bytes);
+    for address in [root.address, plain.reference] {
+        let mut download = SealedDownload::new(EncryptedReference { address, ..root }, 9000);
+        let error = transfer(&from, &to, &mut download).await.unwrap_err();
+        assert!(matches!(error, FetchError::Refused { status: Status::NotFound }), "{error}");
+    }
+    let mut large = SealedDownload::new(root, u64::MAX);
+    assert!(matches!(transfer(&from, &to, &mut large).await, Err(FetchError::TooLarge { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lies_are_told_from_trees_that_were_made_wrong() {
+    let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+    let root = put(&from, &noise(265_000, 5));
+    let whole = wire(&from, &root, 265_000).await;
+    let mut long = whole.clone();
+    long[1..3].copy_from_slice(&[9, 16]);
+    let error = fed(&to, &mut SealedDownload::new(root, 265_000), &long).await.unwrap_err();
+    assert!(matches!(error, FetchError::Length { got_bytes: 4105, .. }) && error.blame() == Blame::Peer, "{error}");
+    // Genuine chunks, and a size or a key that is not theirs: whoever stated those is to blame, not the holder.
+    let error = fed(&to, &mut SealedDownload::new(root, 265_001), &whole).await.unwrap_err();
+    assert!(matches!(error, FetchError::Malformed { source: ReadError::Span { .. }, .. }), "{error}");
+    let other = EncryptedReference { key: put(&from, b"x").key, ..root };
+    let error = fed(&to, &mut SealedDownload::new(other, 265_000), &whole).await.unwrap_err();
+    assert!(matches!(error, FetchError::Malformed { .. }) && error.blame() == Blame::Network, "{error}");
+    assert_eq!(to.store.used_bytes().unwrap(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_flipped_bit_is_refused_and_blamed(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
+            let root = put(&from, &noise(20_000, 6));
+            let mut sent = wire(&from, &root, 20_000).await;
+            let at = at.index(sent.len());
+            sent[at] ^= 1 << bit;
+            let mut download = SealedDownload::new(root, 20_000);
+            let error = fed(&to, &mut download, &sent).await.unwrap_err();
+            // A status of another meaning is the only flip that is no lie.
+            prop_assert!(error.blame() == Blame::Peer || at == 0, "{} at {}", error, at);
+            prop_assert_eq!(to.store.used_bytes().unwrap(), 0);
+            Ok(())
+        })?;
+    }
+}
