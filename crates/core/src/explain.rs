@@ -81,6 +81,8 @@ pub enum Reason {
     Input,
     /// No node is connected.
     NoNode,
+    /// No node that may work on the job is connected.
+    NotAllowed,
     /// No node that is connected is able to do them.
     NotAble,
     /// Every able node is taken. The numbers say by what.
@@ -218,7 +220,8 @@ impl<P: ProofSystem> Requester<P> {
         let wanted = job.ready.counts().map(|(class, _)| class);
         let unstored = groups.keys().map(|(class, ..)| *class);
         let classes: BTreeSet<Class> = wanted.chain(unstored).collect();
-        let crowds: BTreeMap<Class, Crowd> = classes.into_iter().map(|class| (class, self.crowd(now, class))).collect();
+        let crowds: BTreeMap<Class, Crowd> =
+            classes.into_iter().map(|class| (class, self.crowd(now, &job.id, class))).collect();
         for (class, crowd) in &crowds {
             self.ask_all(now, job, (*class, false), job.ready.needed(*class), crowd.reason, &mut groups);
             self.ask_all(now, job, (*class, true), job.ready.copies(*class), crowd.reason, &mut groups);

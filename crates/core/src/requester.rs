@@ -14,6 +14,7 @@ use crate::text::clip;
 use crate::timers::{Timers, Wake};
 use crate::{Policy, ProofSystem, Time};
 
+mod circle;
 mod dispatch;
 mod interface;
 
@@ -75,6 +76,8 @@ pub struct Requester<P: ProofSystem> {
     me: Holder,
     zkvm: String,
     pub(crate) jobs: BTreeMap<JobId, Job<P>>,
+    /// Who may work on the jobs that are not for everybody.
+    circles: BTreeMap<JobId, BTreeSet<NodeId>>,
     peers: PeerBook,
     bids: Bids,
     pub(crate) holding: Holding,
@@ -118,6 +121,7 @@ impl<P: ProofSystem> Requester<P> {
             me,
             zkvm,
             jobs: BTreeMap::new(),
+            circles: BTreeMap::new(),
             peers: PeerBook::default(),
             bids: Bids::default(),
             holding: Holding::default(),
@@ -168,14 +172,16 @@ impl<P: ProofSystem> Requester<P> {
     pub fn forget(&mut self, job: &JobId) {
         if self.jobs.get(job).is_some_and(|job| !job.is_open()) {
             self.jobs.remove(job);
+            self.circles.remove(job);
         }
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Time, input: Input<P>) {
         match input {
+            Input::Restrict { job, to } => drop(self.circles.insert(job, to)),
             Input::Submit { job, spec, restored } => {
-                let sizes = if spec.is_auto { self.sizes_offered() } else { Vec::new() };
+                let sizes = if spec.is_auto { self.sizes_offered(Some(job)) } else { Vec::new() };
                 if let Entry::Vacant(vacant) = self.jobs.entry(job) {
                     vacant.insert(Job::new(now, job, spec, restored));
                     with_job!(self, now, job, |j, cx| j.start(sizes, cx));
@@ -190,8 +196,8 @@ impl<P: ProofSystem> Requester<P> {
             Input::Segmented { job, segment } => {
                 with_job!(self, now, job, |j, _cx| j.segmented(segment));
             }
-            Input::Stored { job, index, blob } => {
-                with_job!(self, now, job, |j, cx| j.stored(index, blob, cx));
+            Input::Stored { job, index, blob, key } => {
+                with_job!(self, now, job, |j, cx| j.stored(index, blob, key, cx));
             }
             Input::Executed { job, result } => {
                 with_job!(self, now, job, |j, cx| j.executed(result, cx));

@@ -5,7 +5,7 @@
 //! that is seen in a quick run at each size, a [`Survey`]; the fleet's part is what the gateway has measured of its nodes.
 
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{JobId, Po2};
+use manyhands_proto::{JobId, NodeId, Po2};
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::{Place, horizon_ms};
@@ -125,8 +125,11 @@ impl Cut {
 impl<P: ProofSystem> Requester<P> {
     /// The sizes that a connected node offers, smallest first; never 2^15, of which nothing is left for the guest: see
     /// [`Self::po2_for_all`].
-    pub fn sizes_offered(&self) -> Vec<Po2> {
-        let Some(largest) = self.offers().map(|(_, offer)| offer.po2_max).max() else { return Vec::new() };
+    /// Only nodes that may work on `job` count, if one is given.
+    pub fn sizes_offered(&self, job: Option<JobId>) -> Vec<Po2> {
+        let allowed = |node: &NodeId| job.is_none_or(|job| self.lets(&job, node));
+        let offers = self.offers().filter(|(node, _)| allowed(node));
+        let Some(largest) = offers.map(|(_, offer)| offer.po2_max).max() else { return Vec::new() };
         let sizes = (Po2::MIN.get()..=largest.get()).filter(|number| *number != 15);
         sizes.filter_map(|number| Po2::try_from(number).ok()).collect()
     }
@@ -146,7 +149,10 @@ impl<P: ProofSystem> Requester<P> {
     fn predict(&self, now: Time, job: JobId, outcome: Outcome, cut: &Cut, user_cycles: u64) -> Option<SizeOption> {
         let segments = cut.segments_of(user_cycles);
         let mut machines = Machines::new();
-        self.each_present(now, |peer, place_for| {
+        self.each_present(now, |node, peer, place_for| {
+            if !self.lets(&job, node) {
+                return;
+            }
             let has_delivered = peer.delivered > 0;
             // Until then it is no quicker than a machine that nobody has measured, whatever it says.
             let takes_ms = |kind, place: Place| match has_delivered {

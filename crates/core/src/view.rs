@@ -1,6 +1,6 @@
 //! What a requester may see of a job and of the fleet: the state machine's answers to "how far is it, and why does it wait?"
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{JobId, NodeId, Po2, Unit};
@@ -131,12 +131,14 @@ pub enum Inadmissible {
 }
 
 impl<P: ProofSystem> Requester<P> {
-    /// Whether the nodes that are connected could do a job of this size and outcome. Without any node it waits for the first.
+    /// Whether the nodes that are connected, and of those the `circle` if it is for no others, could do a job of this size and outcome.
+    /// Without any node it waits for the first.
     ///
     /// # Errors
     /// [`Inadmissible`] saying which nodes offer what.
-    pub fn admits(&self, po2: Po2, outcome: Outcome) -> Result<(), Inadmissible> {
-        let offers: Vec<_> = self.offers().collect();
+    pub fn admits(&self, po2: Po2, outcome: Outcome, circle: Option<&BTreeSet<NodeId>>) -> Result<(), Inadmissible> {
+        let allowed = |node: &NodeId| circle.is_none_or(|circle| circle.contains(node));
+        let offers: Vec<_> = self.offers().filter(|(node, _)| allowed(node)).collect();
         if offers.is_empty() {
             return Ok(());
         }
@@ -245,7 +247,11 @@ impl<P: ProofSystem> Requester<P> {
         if self.offers().next().is_none() {
             return Some("no node is connected; the job starts with the first one".to_owned());
         }
-        let is_possible = kinds.iter().any(|kind| self.offers().any(|(_, offer)| is_able(offer, *kind, job.spec.po2)));
+        if self.offers_for(&job.id).next().is_none() {
+            return Some("the job is private, and none of the nodes that may work on it is connected".to_owned());
+        }
+        let is_possible =
+            kinds.iter().any(|kind| self.offers_for(&job.id).any(|(_, offer)| is_able(offer, *kind, job.spec.po2)));
         if is_possible {
             return Some("every able node is busy, resting or blocked".to_owned());
         }

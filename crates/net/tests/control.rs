@@ -20,6 +20,7 @@ fn blob() -> BlobRef {
 
 fn lease() -> Lease {
     Lease {
+        key: None,
         id: lease_id(),
         inputs: vec![blob()],
         po2: Po2::try_from(18).unwrap(),

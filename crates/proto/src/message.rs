@@ -14,9 +14,9 @@ use crate::unit::UnitKind;
 use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
 
 /// The control protocol's name; a change of any message's bytes changes the number.
-pub const CONTROL_PROTOCOL: &str = "/manyhands/control/2";
+pub const CONTROL_PROTOCOL: &str = "/manyhands/control/3";
 /// The blob protocol's name.
-pub const BLOB_PROTOCOL: &str = "/manyhands/blob/1";
+pub const BLOB_PROTOCOL: &str = "/manyhands/blob/2";
 /// The gossip topic for job notices.
 pub const NOTICE_TOPIC: &str = "manyhands/jobs/1";
 
@@ -82,6 +82,17 @@ pub struct Bid {
     pub slots_free: u8,
 }
 
+/// What opens an encrypted blob: with the blob's reference, the 64 bytes that Swarm calls an encrypted reference. It travels in a
+/// lease and nowhere else, and `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobKey(pub [u8; 32]);
+
+impl core::fmt::Debug for BlobKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("BlobKey(hidden)")
+    }
+}
+
 /// A unit given to one node until a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -90,6 +101,8 @@ pub struct Lease {
     /// What the unit works on: a segment, a segment's proof, or two neighbours to join.
     #[serde(deserialize_with = "crate::bounded::list::<2, _, _>")]
     pub inputs: Vec<BlobRef>,
+    /// What opens the segment, if it is encrypted. Proofs never are.
+    pub key: Option<BlobKey>,
     /// Segment size.
     pub po2: Po2,
     /// The nonce to prove a segment under; lifts and joins ignore it.
@@ -246,6 +259,9 @@ impl Checked for Lease {
         let limit = if self.id.unit.kind() == UnitKind::Prove { SEGMENT_BYTES_MAX } else { RECEIPT_BYTES_MAX };
         if self.inputs.iter().any(|input| input.size_bytes > limit) {
             return Err(DecodeError::Invalid("a lease's input is too large"));
+        }
+        if self.key.is_some() && self.id.unit.kind() != UnitKind::Prove {
+            return Err(DecodeError::Invalid("only a segment is encrypted"));
         }
         if self.holders.len() > HOLDERS_MAX {
             return Err(DecodeError::Invalid("a lease names too many holders"));

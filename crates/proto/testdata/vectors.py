@@ -71,6 +71,7 @@ def lease(unit, inputs, po2):
     return (
         lease_id(unit, 2)
         + many([blob] * inputs)
+        + (some(run(0xA0, 32)) if unit == prove else nothing)
         + byte(po2)
         + nonce
         + number(114_000)
@@ -124,7 +125,7 @@ VECTORS = [
     ("report.failed.prover", number(6) + number(6) + text("out of memory")),
 ]
 
-print("# Bytes of every wire message and worker frame of protocol version 2, one a line: name, hexadecimal.")
+print("# Bytes of every wire message and worker frame of protocol version 3, one a line: name, hexadecimal.")
 print("# Origin: vectors.py beside this file, a second encoder written from postcard's published wire format.")
 for name, encoded in VECTORS:
     print(name, encoded.hex())

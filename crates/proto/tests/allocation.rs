@@ -90,7 +90,16 @@ fn lease(holders: Vec<Holder>, inputs: usize) -> Response {
     let id = LeaseId { job: JobId::default(), unit, attempt: 1 };
     let nonce = Nonce { log: [0; 20], job: 0, segment: 0 };
     let inputs = vec![BlobRef { reference: Default::default(), size_bytes: 0 }; inputs];
-    Response::Lease(Box::new(Lease { id, inputs, po2: po2(), nonce, deadline_ms: 0, heartbeat_ms: 0, holders }))
+    Response::Lease(Box::new(Lease {
+        id,
+        inputs,
+        key: None,
+        po2: po2(),
+        nonce,
+        deadline_ms: 0,
+        heartbeat_ms: 0,
+        holders,
+    }))
 }
 
 fn capabilities(timings: usize) -> Request {

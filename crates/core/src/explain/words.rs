@@ -63,7 +63,7 @@ pub(super) fn rank(reason: Reason) -> u8 {
     match reason {
         Reason::Input => 0,
         Reason::NoNode => 1,
-        Reason::NotAble => 2,
+        Reason::NotAble | Reason::NotAllowed => 2,
         Reason::Taken { .. } => 3,
         Reason::TooSlow { .. } => 4,
         Reason::Near { .. } => 5,
@@ -79,6 +79,7 @@ pub(super) fn why(reason: Reason, offers: impl FnOnce() -> String) -> String {
     match reason {
         Reason::Input => "their input is not stored yet".to_owned(),
         Reason::NoNode => "no node is connected; the first able one that comes gets them".to_owned(),
+        Reason::NotAllowed => "the job is private, and none of the nodes that may work on it is connected".to_owned(),
         Reason::NotAble => format!("no connected node is able to do them ({}); they wait for one that is", offers()),
         Reason::Taken { busy, barred, silent, free_in_ms } => taken([busy, barred, silent], free_in_ms),
         Reason::TooSlow { node, takes_ms, limit_ms } => format!(

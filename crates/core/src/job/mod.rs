@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use manyhands_proto::message::Stage;
+use manyhands_proto::message::{BlobKey, Stage};
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
 
 use crate::requester::{AskId, Command, Context, Event};
@@ -176,6 +176,8 @@ pub(crate) struct Entry<P: ProofSystem> {
     pub(crate) work: Work<P>,
     /// Empty until step II has stored them.
     pub(crate) inputs: Vec<BlobRef>,
+    /// What opens the input, if it is encrypted.
+    pub(crate) key: Option<BlobKey>,
     /// The nodes that hold an input already, having made it.
     pub(crate) near: Vec<NodeId>,
     /// Since when it could be leased.
@@ -258,6 +260,7 @@ impl<P: ProofSystem> Entry<P> {
             po2,
             work,
             inputs,
+            key: None,
             near,
             since: Time::default(),
             attempts: 0,

@@ -50,6 +50,7 @@ impl<P: ProofSystem> Job<P> {
         let lease = Lease {
             id,
             inputs: entry.inputs.clone(),
+            key: entry.key,
             po2: entry.po2,
             nonce: nonce_of(node, id),
             deadline_ms,

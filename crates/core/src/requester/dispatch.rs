@@ -116,10 +116,15 @@ impl<P: ProofSystem> Requester<P> {
         let suits = |class: &Class| {
             let takes_ms = peer.predict_ms(&self.policy, class.0, class.1);
             let is_late = self.latest(now, *class).is_some_and(|limit| now.after(takes_ms) > limit);
-            self.bids.is_able(*class, node) && (!is_late || !peer.is_measured(class.0))
+            !is_late || !peer.is_measured(class.0)
         };
         let of = |demand: &BTreeMap<Class, BTreeSet<JobId>>| -> BTreeSet<JobId> {
-            demand.iter().filter(|(class, _)| suits(class)).flat_map(|(_, jobs)| jobs.iter().copied()).collect()
+            let mut found = BTreeSet::new();
+            for (class, jobs) in demand.iter().filter(|(class, _)| self.bids.is_able(**class, node)) {
+                let suits = suits(class);
+                found.extend(jobs.iter().filter(|job| suits || self.is_circled(job, node)));
+            }
+            found
         };
         let mut jobs = of(&self.plan.demand);
         if !self.plan.copy_demand.is_empty() && self.may_copy(Doubt::Late) {
@@ -218,7 +223,9 @@ impl<P: ProofSystem> Requester<P> {
     /// The waiting node that suits a unit best.
     fn pick(&self, now: Time, id: JobId, class: Class, unit: Unit, is_copy: bool) -> Pick {
         let Some(entry) = self.jobs.get(&id).and_then(|job| job.ledger.get(&unit)) else { return Pick::NotThis };
-        let mut limit = self.limit(now, id, class);
+        // The rest of the fleet does nothing for a job that is not for everybody, so nobody in its circle is too slow for it.
+        let circle = self.circle(&id);
+        let mut limit = self.limit(now, id, class).filter(|_| circle.is_none());
         if is_copy && !entry.is_late() {
             if !self.may_copy(Doubt::Slower) {
                 return Pick::NotThis;
@@ -227,7 +234,8 @@ impl<P: ProofSystem> Requester<P> {
         }
         let mut is_anybody = false;
         let (mut best, mut last_resort) = (None, None);
-        for (score, node) in self.bids.best(class, self.penalty_percent()).take(NODES_SCANNED) {
+        let allowed = |(_, node): &(u64, NodeId)| circle.is_none_or(|circle| circle.contains(node));
+        for (score, node) in self.bids.best(class, self.penalty_percent()).filter(allowed).take(NODES_SCANNED) {
             let Some(peer) = self.peers.get(&node) else { continue };
             let is_late =
                 self.policy.ranking == Ranking::Fastest && limit.is_some_and(|limit| now.after(score) > limit);
@@ -254,7 +262,7 @@ impl<P: ProofSystem> Requester<P> {
             best = Some((score, node));
             break;
         }
-        if let Some(pick) = self.pick_near(now, class, entry, best.map(|(score, _)| score)).filter(|_| !is_copy) {
+        if let Some(pick) = self.pick_near(now, id, class, entry, best.map(|(score, _)| score)).filter(|_| !is_copy) {
             return pick;
         }
         match best.map(|(_, node)| node).or(last_resort) {
@@ -265,7 +273,7 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     /// The node that made a unit's input, if it is about as good as the `best` other one: it need not fetch.
-    fn pick_near(&self, now: Time, class: Class, entry: &Entry<P>, best: Option<u64>) -> Option<Pick> {
+    fn pick_near(&self, now: Time, id: JobId, class: Class, entry: &Entry<P>, best: Option<u64>) -> Option<Pick> {
         let (kind, po2) = class;
         let suits = |node: &NodeId| {
             let peer = self.peers.get(node)?;
@@ -276,7 +284,8 @@ impl<P: ProofSystem> Requester<P> {
             let is_good = is_good && is_able(offer, kind, po2) && !entry.worker_failures.contains_key(node);
             (peer.connected && is_free && is_good).then_some(takes_ms)
         };
-        let (_, node) = entry.near.iter().filter_map(|node| Some((suits(node)?, *node))).min()?;
+        let near = entry.near.iter().filter(|node| self.lets(&id, node));
+        let (_, node) = near.filter_map(|node| Some((suits(node)?, *node))).min()?;
         if self.bids.is_able(class, &node) {
             return Some(Pick::Node(node));
         }

@@ -1,6 +1,8 @@
 //! What goes into the gateway's state machine and what comes out. Nothing here decides anything.
 
-use manyhands_proto::message::{Bid, Capabilities, FailReason, Response, Stage};
+use std::collections::BTreeSet;
+
+use manyhands_proto::message::{Bid, BlobKey, Capabilities, FailReason, Response, Stage};
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2};
 
 use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, Restored, SegmentInfo};
@@ -22,6 +24,13 @@ pub enum Input<P: ProofSystem> {
         spec: JobSpec,
         /// Results kept from before a restart.
         restored: Restored,
+    },
+    /// A job, which is submitted afterwards, is for these nodes only.
+    Restrict {
+        /// The job.
+        job: JobId,
+        /// Who may work on it.
+        to: BTreeSet<NodeId>,
     },
     /// The guest was run at several sizes; nothing if it failed.
     Surveyed {
@@ -45,6 +54,8 @@ pub enum Input<P: ProofSystem> {
         index: u32,
         /// Its blob.
         blob: BlobRef,
+        /// What opens it, if it is encrypted.
+        key: Option<BlobKey>,
     },
     /// Step I: the guest ended, or failed with a sentence for the requester.
     Executed {

@@ -82,7 +82,7 @@ impl Gateway {
                 let row = self.book.jobs.get(&self.job(job))?;
                 let next = row.units.values().position(|unit| !unit.is_stored);
                 let index = other.map_or(next.unwrap_or(0) as u32, u32::from);
-                Input::Stored { job: self.job(job), index, blob: blob(u64::from(index)) }
+                Input::Stored { job: self.job(job), index, blob: blob(u64::from(index)), key: None }
             }
             Step::Executed { job, early } => {
                 let row = self.book.jobs.get(&self.job(job)).filter(|row| early || row.cut == SEGMENTS_MAX)?;

@@ -16,6 +16,7 @@ impl Book {
     pub fn take(&mut self, input: &Input<Fake>, peers: &PeerBook) {
         match input {
             Input::Submit { job, spec, .. } => self.submit(*job, spec.outcome),
+            Input::Restrict { job, .. } => panic!("{job} is for everybody"),
             Input::Surveyed { job, .. } => panic!("the size of {job} was given"),
             Input::Segmented { job, segment } => self.cut(*job, segment.index),
             Input::Stored { job, index, .. } => self.store(*job, *index),

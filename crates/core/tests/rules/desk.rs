@@ -67,7 +67,7 @@ impl Desk {
     /// Steps I and II for one segment.
     pub fn segment(&mut self, index: u32) {
         self.send(Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
-        self.send(Input::Stored { job: JOB, index, blob: blob(u64::from(index)) });
+        self.send(Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None });
         self.announced();
     }
 

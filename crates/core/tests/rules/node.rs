@@ -188,6 +188,7 @@ impl Drop for Node {
 pub fn lease(index: u32, attempt: u32) -> Box<Lease> {
     let id = LeaseId { job: JOB, unit: Unit::Prove(index), attempt };
     Box::new(Lease {
+        key: None,
         id,
         inputs: vec![blob(1)],
         po2: po2(16),

@@ -46,7 +46,7 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
     }
     for index in 0..SEGMENTS {
         core.handle(now, Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
-        core.handle(now, Input::Stored { job: JOB, index, blob: blob(u64::from(index)) });
+        core.handle(now, Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None });
     }
     let info = ExecutionInfo { segments: SEGMENTS, user_cycles: 1, total_cycles: 1 };
     core.handle(now, Input::Executed { job: JOB, result: Ok(info) });

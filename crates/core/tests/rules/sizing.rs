@@ -71,7 +71,7 @@ impl Fleet {
     /// What is chosen for a guest of so many cycles.
     fn chosen(&mut self, outcome: Outcome, cycles: u64) -> Sizing {
         let desk = self.here();
-        let survey = survey(cycles, &desk.core.sizes_offered());
+        let survey = survey(cycles, &desk.core.sizes_offered(None));
         desk.core.size_for(desk.now, JOB, outcome, &survey).unwrap()
     }
 }
@@ -196,7 +196,7 @@ fn what_was_not_run_to_its_end_is_said() {
     let mut fleet = Fleet::new();
     fleet.machines(1, 17, 28);
     let desk = fleet.here();
-    let part = Survey { is_whole: false, ..survey(1 << 22, &desk.core.sizes_offered()) };
+    let part = Survey { is_whole: false, ..survey(1 << 22, &desk.core.sizes_offered(None)) };
     let sizing = desk.core.size_for(desk.now, JOB, Outcome::Composite, &part).unwrap();
     assert!(sizing.why.contains("longer than was looked at"), "{}", sizing.why);
 }

@@ -92,19 +92,21 @@ fn a_job_says_why_it_waits() {
 #[test]
 fn a_job_nobody_can_do_is_not_admitted_and_says_who_offers_what() {
     let mut desk = Desk::new();
-    assert_eq!(desk.core.admits(po2(24), Outcome::Succinct), Ok(()), "without any node it waits for the first");
+    assert_eq!(desk.core.admits(po2(24), Outcome::Succinct, None), Ok(()), "without any node it waits for the first");
     assert_eq!(desk.core.po2_for_all(), po2(16));
     desk.hello(node(1), offer(|node| (node.po2_max, node.recursion) = (po2(15), false)));
     desk.hello(node(2), offer(|node| (node.po2_max, node.memory_bytes) = (po2(18), 1 << 30)));
     desk.hello(node(3), offer(|node| (node.po2_max, node.zkvm) = (po2(24), "risc0 2.0".to_owned())));
-    assert_eq!(desk.core.admits(po2(18), Outcome::Composite), Ok(()));
+    assert_eq!(desk.core.admits(po2(18), Outcome::Composite, None), Ok(()));
     assert_eq!(desk.core.po2_for_all(), po2(14), "another version does not count, and 2^15 is never chosen");
-    let Err(Inadmissible::TooLarge { offers, .. }) = desk.core.admits(po2(19), Outcome::Composite) else { panic!() };
+    let Err(Inadmissible::TooLarge { offers, .. }) = desk.core.admits(po2(19), Outcome::Composite, None) else {
+        panic!()
+    };
     assert_eq!(offers, "01010101: up to po2 15, no lifts or joins; 02020202: up to po2 18");
-    let error = desk.core.admits(po2(15), Outcome::Succinct).unwrap_err();
+    let error = desk.core.admits(po2(15), Outcome::Succinct, None).unwrap_err();
     assert!(error.to_string().contains("composite receipt"), "{error}");
     desk.send(Input::Gone { node: node(2) });
-    assert!(desk.core.admits(po2(18), Outcome::Composite).is_err(), "who is gone offers nothing");
+    assert!(desk.core.admits(po2(18), Outcome::Composite, None).is_err(), "who is gone offers nothing");
 }
 
 #[test]

@@ -350,7 +350,7 @@ impl World {
             let cut_ms = u64::from(index) * 700;
             self.at(cut_ms, Happening::Core { life, input: requester::Input::Segmented { job: JOB, segment } });
             let stored_ms = cut_ms + 1 + self.below(2_000);
-            let input = requester::Input::Stored { job: JOB, index, blob: blob(u64::from(index)) };
+            let input = requester::Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None };
             self.at(stored_ms, Happening::Core { life, input });
         }
         let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1 };

@@ -230,7 +230,7 @@ impl Shell {
             Ok(claim) => {
                 let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
                 self.core.handle(now, Input::Segmented { job, segment: info });
-                self.core.handle(now, Input::Stored { job, index: segment.index, blob: segment.blob });
+                self.core.handle(now, Input::Stored { job, index: segment.index, blob: segment.blob, key: None });
             }
             Err(error) => {
                 let reason = format!("segment {} has no claim: {error}", segment.index);

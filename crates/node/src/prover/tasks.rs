@@ -341,6 +341,7 @@ mod tests {
             let input = gateway_s.put_blob(&Owner::new("job").unwrap(), &bytes(number)).unwrap();
             let id = LeaseId { job: JobId([7; 16]), unit: Unit::Prove(number), attempt: 1 };
             let lease = Lease {
+                key: None,
                 id,
                 inputs: vec![input],
                 po2: manyhands_proto::Po2::MIN,

@@ -1,7 +1,7 @@
 //! Arbitrary bytes never panic and never have two readings; arbitrary values come back as they were.
 
 use manyhands_proto::message::{
-    Bid, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
+    Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
@@ -80,10 +80,12 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
 
 fn lease() -> impl Strategy<Value = Lease> {
     let times = (any::<u64>(), any::<u64>());
-    (lease_id(), vec(blob(4 << 20), 2), po2(), nonce(), times, vec(holder(), 0..=4)).prop_map(
-        |(id, mut inputs, po2, nonce, (deadline_ms, heartbeat_ms), holders)| {
+    let key = any::<Option<[u8; 32]>>();
+    (lease_id(), vec(blob(4 << 20), 2), key, po2(), nonce(), times, vec(holder(), 0..=4)).prop_map(
+        |(id, mut inputs, key, po2, nonce, (deadline_ms, heartbeat_ms), holders)| {
             inputs.truncate(id.unit.inputs());
-            Lease { id, inputs, po2, nonce, deadline_ms, heartbeat_ms, holders }
+            let key = key.map(BlobKey).filter(|_| matches!(id.unit, Unit::Prove(_)));
+            Lease { id, inputs, key, po2, nonce, deadline_ms, heartbeat_ms, holders }
         },
     )
 }

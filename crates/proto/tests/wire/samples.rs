@@ -2,7 +2,7 @@
 
 use manyhands_proto::codec::Checked;
 use manyhands_proto::message::{
-    Bid, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
+    Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
@@ -182,6 +182,7 @@ pub fn lease(unit: Unit, size: u8) -> Lease {
     Lease {
         id: lease_id(unit, 2),
         inputs: vec![blob(); unit.inputs()],
+        key: (unit.kind() == UnitKind::Prove).then(|| BlobKey(run(0xa0))),
         po2: po2(size),
         nonce: nonce(),
         deadline_ms: 114_000,

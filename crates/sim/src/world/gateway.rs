@@ -58,7 +58,7 @@ impl World<'_> {
         let segment = SegmentInfo { index, po2, claim: Claim::new(job, index) };
         self.tell_gateway(gateway, Input::Segmented { job: id, segment })?;
         let blob = BlobRef { reference: segment_reference(job, index), size_bytes: segment_bytes(po2) };
-        self.tell_gateway(gateway, Input::Stored { job: id, index, blob })?;
+        self.tell_gateway(gateway, Input::Stored { job: id, index, blob, key: None })?;
         if index + 1 < segments {
             self.later(load.cut_ms, Happening::Cut { job, index: index + 1 });
             return Ok(());

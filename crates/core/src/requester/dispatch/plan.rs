@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{JobId, LeaseId};
+use manyhands_proto::{JobId, LeaseId, NodeId};
 
 use super::place;
 use crate::capacity::{self, horizon_ms};
@@ -192,7 +192,7 @@ impl<P: ProofSystem> Requester<P> {
     /// Where units of each class can be done, and when: every node that is there and able. One that is late already is not counted.
     fn places(&self, now: Time, classes: &[Class]) -> Vec<Vec<capacity::Place>> {
         let mut places = vec![Vec::new(); classes.len()];
-        self.each_present(now, |_, place_for| {
+        self.each_present(now, |_, _, place_for| {
             for (class, places) in classes.iter().zip(&mut places) {
                 places.extend(place_for(*class));
             }
@@ -204,7 +204,7 @@ impl<P: ProofSystem> Requester<P> {
     pub(crate) fn each_present(
         &self,
         now: Time,
-        mut see: impl FnMut(&Peer, &dyn Fn(Class) -> Option<capacity::Place>),
+        mut see: impl FnMut(&NodeId, &Peer, &dyn Fn(Class) -> Option<capacity::Place>),
     ) {
         let mut holding = self.holding.nodes().peekable();
         for (node, peer) in self.peers.iter() {
@@ -213,7 +213,7 @@ impl<P: ProofSystem> Requester<P> {
             let is_there = peer.connected && !peer.is_blocked(now) && now.since(peer.heard) < self.policy.present_ms;
             let offer = peer.capabilities.as_ref().filter(|offer| is_there && offer.zkvm == self.zkvm);
             let Some((offer, free_in_ms)) = offer.zip(self.free_in_ms(now, peer, leases)) else { continue };
-            see(peer, &|(kind, po2)| {
+            see(node, peer, &|(kind, po2)| {
                 let takes_ms = is_able(offer, kind, po2).then(|| peer.predict_ms(&self.policy, kind, po2))?;
                 Some(capacity::Place { free_in_ms, takes_ms })
             });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use manyhands_proto::{LeaseId, NodeId, Unit};
+use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
 use super::super::{Requester, has_free_slot};
 use super::{NODES_SCANNED, Pick};
@@ -29,7 +29,10 @@ impl<P: ProofSystem> Requester<P> {
             Pick::Near(until) => Some(Reason::Near { left_ms: until.since(now) }),
             Pick::NotThis => Some(Reason::Withheld),
             Pick::Nobody if is_copy => self.bids.best(class, 0).next().map(|_| Reason::NoGain),
-            Pick::Nobody => self.too_slow(now, class, self.limit(now, job.id, class)),
+            Pick::Nobody => {
+                let limit = self.limit(now, job.id, class).filter(|_| self.circle(&job.id).is_none());
+                self.too_slow(now, class, limit)
+            }
         }
     }
 
@@ -42,10 +45,10 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     /// The connected nodes that are able to do a class of units, and what they do that do not wait for one.
-    pub(crate) fn crowd(&self, now: Time, (kind, po2): Class) -> Crowd {
+    pub(crate) fn crowd(&self, now: Time, job: &JobId, (kind, po2): Class) -> Crowd {
         let (mut able, mut nodes, mut next) = (0, Vec::new(), None::<u64>);
         let (mut busy, mut barred, mut silent) = (0, 0, 0);
-        for (node, _) in self.offers().filter(|(_, offer)| is_able(offer, kind, po2)) {
+        for (node, _) in self.offers_for(job).filter(|(_, offer)| is_able(offer, kind, po2)) {
             let Some(peer) = self.peers.get(node) else { continue };
             able += 1;
             if nodes.len() < NODES_NAMED {
@@ -65,6 +68,7 @@ impl<P: ProofSystem> Requester<P> {
         }
         let reason = match able {
             0 if self.offers().next().is_none() => Reason::NoNode,
+            0 if self.offers_for(job).next().is_none() => Reason::NotAllowed,
             0 => Reason::NotAble,
             _ => Reason::Taken { busy, barred, silent, free_in_ms: next },
         };
