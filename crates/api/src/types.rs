@@ -41,6 +41,10 @@ pub struct JobRequest {
     /// before, which refuses fields that it does not know, still takes the job.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
+    /// The peers that may work on it, as libp2p writes their ids; with none named, those that the gateway trusts. Its segments are encrypted then.
+    /// Absent means that everybody may, and that they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<Vec<String>>,
 }
 
 /// A job that was taken: it is on the gateway's disk.

@@ -49,6 +49,11 @@ impl ChunkKey {
         Self(bytes)
     }
 
+    /// The key's bytes, for handing it on only.
+    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
     /// Encrypts or decrypts `data`, whose first segment has the number `counter`: the two are the same XOR.
     fn apply(&self, data: &mut [u8], counter: u32) {
         for (segment, counter) in data.chunks_mut(KEY_BYTES).zip(counter..) {

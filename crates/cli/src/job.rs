@@ -60,6 +60,7 @@ pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: T
     }
     let input = if input.is_empty() { None } else { Some(client.upload_input(input).await?.blob) };
     let request = JobRequest {
+        private: None,
         program: uploaded.blob,
         input,
         po2: terms.po2.size(),

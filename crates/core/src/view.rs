@@ -32,6 +32,9 @@ pub struct JobView {
     /// Its share of the fleet beside other jobs. A job that ended before there were priorities had the usual one.
     #[serde(default)]
     pub priority: Priority,
+    /// Whether only some nodes may work on it, and its segments are encrypted.
+    #[serde(default)]
+    pub is_private: bool,
     /// Milliseconds since it was submitted, or that it took.
     pub elapsed_ms: u64,
     /// Number of segments, once the guest has ended.
@@ -205,6 +208,7 @@ impl<P: ProofSystem> Requester<P> {
             sizing: None,
             outcome: job.spec.outcome,
             priority: job.spec.priority,
+            is_private: self.circle(&job.id).is_some(),
             elapsed_ms: end.since(job.submitted),
             segments: job.execution.map(|info| info.segments),
             user_cycles: job.execution.map(|info| info.user_cycles),

@@ -97,8 +97,15 @@ impl Requester {
         let program = self.client.upload_program(program.to_vec()).await?.blob;
         let input = Some(self.client.upload_input(input).await?.blob);
         let po2 = Some(Po2::try_from(po2)?);
-        let request =
-            JobRequest { program, input, po2, outcome, cycles_max: None, priority: manyhands_core::Priority::Normal };
+        let request = JobRequest {
+            program,
+            input,
+            po2,
+            outcome,
+            cycles_max: None,
+            priority: manyhands_core::Priority::Normal,
+            private: None,
+        };
         Ok(self.client.submit(&request).await?.job)
     }
 

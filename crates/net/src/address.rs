@@ -34,6 +34,12 @@ pub fn peer_text(node: NodeId) -> String {
     peer_of(node).map(|peer| peer.to_string()).unwrap_or_default()
 }
 
+/// The node of a name as libp2p writes it; nothing if it is none, or of a key that is not Ed25519.
+pub fn node_of_text(text: &str) -> Option<NodeId> {
+    // The longest peer ids have some 60 letters.
+    text.get(..128).unwrap_or(text).parse().ok().as_ref().and_then(node_of)
+}
+
 /// An address that also says who must answer there: `address/p2p/<peer>`. Such a text is what people paste as a boot address.
 pub fn with_node(address: &str, node: NodeId) -> String {
     format!("{address}/p2p/{}", peer_text(node))

@@ -33,7 +33,7 @@ mod rate;
 mod runner;
 mod streams;
 
-pub use address::{peer_text, with_node};
+pub use address::{node_of_text, peer_text, with_node};
 pub use blob_stream::BlobStream;
 pub use codec::FrameError;
 pub use config::{NetConfig, NetLimits};

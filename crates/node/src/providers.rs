@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use manyhands_blob::transfer::{FetchError, Status, TransferLimits, fetch};
-use manyhands_blob::{ChunkStore, Owner};
-use manyhands_net::Net;
+use manyhands_blob::encryption::EncryptedReference;
+use manyhands_blob::transfer::{FetchError, SealedDownload, Status, TransferLimits, fetch, fetch_sealed};
+use manyhands_blob::{AnyReference, ChunkStore, Owner};
+use manyhands_net::{BlobStream, Net};
 use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::message::Holder;
 use manyhands_proto::{BlobRef, NodeId};
@@ -60,6 +61,44 @@ impl Providers {
                 outcome => outcome,
             },
         }
+    }
+
+    /// Fetches the encrypted blob that `root` opens from whichever of `holders` gives it, and has `owner` hold it, encrypted. It goes from
+    /// peer to peer only. What came before a provider stopped is not asked of the next one again.
+    pub(crate) async fn fetch_sealed(
+        &self,
+        owner: &Owner,
+        root: EncryptedReference,
+        size_bytes: u64,
+        holders: &[Holder],
+    ) -> Result<(), BlobError> {
+        let reference = AnyReference::Encrypted(root);
+        let (held_by, store) = (owner.clone(), &self.store);
+        if on_store(store, move |store| store.hold_tree(&held_by, &reference)).await.is_ok() {
+            return Ok(());
+        }
+        let mut download = SealedDownload::new(root, size_bytes);
+        let mut last = BlobError::NoHolder;
+        let order = self.shunned().order(holders, Instant::now());
+        for (place, holder) in order.iter().enumerate() {
+            let is_last = place + 1 == order.len();
+            let fetched = match self.reach(holder, is_last).await {
+                Ok(stream) => fetch_sealed(stream, store, owner, &mut download, &limits(is_last)).await,
+                Err(error) => {
+                    self.note(holder.node, &error);
+                    last = error;
+                    continue;
+                }
+            };
+            let Err(source) = fetched else { return Ok(()) };
+            let error = BlobError::Fetch { source };
+            self.note(holder.node, &error);
+            if error.store().is_some() {
+                return Err(error);
+            }
+            last = error;
+        }
+        Err(last)
     }
 
     /// Asks the Bee node for what no peer gave. If it has not got it either, the peers' reason is what counts.
@@ -114,18 +153,22 @@ impl Providers {
     }
 
     async fn fetch_from(&self, owner: &Owner, blob: BlobRef, holder: &Holder, is_last: bool) -> Result<(), BlobError> {
+        let stream = self.reach(holder, is_last).await?;
+        let fetched = fetch(stream, &self.store, owner, blob, &limits(is_last)).await;
+        fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
+    }
+
+    /// A stream to a holder.
+    async fn reach(&self, holder: &Holder, is_last: bool) -> Result<BlobStream, BlobError> {
         let node = holder.node;
         let reach = async {
             self.net.dial(holder).await.map_err(|source| BlobError::Dial { node, source })?;
             self.net.open_blob_stream(node).await.map_err(|source| BlobError::Open { node, source })
         };
-        let stream = if is_last {
-            reach.await?
-        } else {
-            timeout(REACH, reach).await.map_err(|_| BlobError::Unreached { node, waited: REACH })??
-        };
-        let fetched = fetch(stream, &self.store, owner, blob, &limits(is_last)).await;
-        fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
+        if is_last {
+            return reach.await;
+        }
+        timeout(REACH, reach).await.map_err(|_| BlobError::Unreached { node, waited: REACH })?
     }
 
     fn note(&self, node: NodeId, error: &BlobError) {
@@ -309,6 +352,7 @@ pub(crate) mod tests {
         let blob = full.put_blob(&owner, &bytes).unwrap();
         let (_net1, liar) = peer(lie).await;
         let (_net2, ignorant) = keeper(empty).await;
+        let full_copy = full.clone();
         let (_net3, gateway) = keeper(full).await;
         let (me, _) = keeper(own.clone()).await;
         let gone = Holder { node: NodeId([3; 32]), addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()] };
@@ -320,6 +364,16 @@ pub(crate) mod tests {
         // The liar and the one that is gone are left out from now on.
         let order = providers.shunned().order(&holders, Instant::now());
         assert_eq!(order, [ignorant.clone(), gateway]);
+
+        // An encrypted blob in the same way; the liar, who is left out now, would have been found out.
+        let sealed = full_copy.put_encrypted_tree(&owner, &bytes[..], 1 << 20, Level::None, |key| key.fill(7)).unwrap();
+        providers.fetch_sealed(&owner, sealed, 300_000, &holders).await.unwrap();
+        let mut read = Vec::new();
+        own.encrypted_tree_reader(&sealed, 1 << 20).unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == bytes);
+        own.release(&owner, &sealed.address).unwrap();
+        let error = providers.fetch_sealed(&owner, sealed, 300_000, &[liar.clone()]).await.unwrap_err();
+        assert_eq!(error.blame(), Blame::Peer, "{error}");
 
         // Alone they are asked, and the last one's answer is told.
         own.release(&owner, &blob.reference).unwrap();

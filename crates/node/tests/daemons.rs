@@ -96,6 +96,7 @@ async fn a_job_without_room_is_refused_when_it_is_submitted_and_a_smaller_one_is
         let client = Client::new(&ready.http.to_string()).unwrap();
         let program = client.upload_program(PROGRAM.to_vec()).await.unwrap().blob;
         let request = |po2| JobRequest {
+            private: None,
             program,
             input: None,
             po2: Some(Po2::try_from(po2).unwrap()),

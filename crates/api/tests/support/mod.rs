@@ -70,6 +70,7 @@ impl Gateway for Fake {
             sizing: None,
             outcome: Outcome::Composite,
             priority: Priority::Normal,
+            is_private: false,
             elapsed_ms: 5,
             segments: None,
             user_cycles: None,

@@ -145,6 +145,7 @@ pub fn status(phase: &str, grid: &[UnitState]) -> JobStatus {
         sizing: None,
         outcome: Outcome::Composite,
         priority: Priority::Normal,
+        is_private: false,
         elapsed_ms: 2_000,
         segments: Some(grid.len() as u32),
         user_cycles: Some(100_000),

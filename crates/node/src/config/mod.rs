@@ -59,6 +59,8 @@ pub struct GatewayConfig {
     pub http: SocketAddr,
     /// Cycles after which a guest is stopped unless the requester asks for fewer.
     pub cycles_max: u64,
+    /// Peers that may work on private jobs, unless a job names its own: peer ids as libp2p writes them.
+    pub trusted: Vec<String>,
 }
 
 /// The prover node's part.
@@ -134,7 +136,7 @@ impl Default for NetConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         // 2^36 cycles: some 500 times the paper's largest guest.
-        Self { http: SocketAddr::from(([127, 0, 0, 1], 7171)), cycles_max: 1 << 36 }
+        Self { http: SocketAddr::from(([127, 0, 0, 1], 7171)), cycles_max: 1 << 36, trusted: Vec::new() }
     }
 }
 
@@ -246,6 +248,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("mdns", "Whether peers on the local network find each other."),
     ("http", "Where the gateway's HTTP API listens. It has no passwords: keep it on loopback."),
     ("cycles_max", "Cycles after which a guest is stopped unless the requester asks for fewer."),
+    ("trusted", "Peers that may work on private jobs, unless a job names its own; peer ids."),
     ("gateways", "Gateways to work for, as multiaddresses or HOST:PORT; others are found by their job notices."),
     ("po2_max", "The largest segment to offer; without this line what memory allows."),
     ("memory_bytes", "Memory that one slot may use, in bytes; without this line half of the machine."),

@@ -9,6 +9,7 @@ use manyhands_proto::{BlobRef, JobId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::owners::{owner_of, uploads};
+use super::privacy;
 use super::questions::{Question, To, Wanted};
 use super::tasks::Tasks;
 use crate::store::is_no_room;
@@ -22,6 +23,8 @@ pub(crate) struct Door {
     pub(crate) tasks: Tasks,
     pub(crate) questions: mpsc::Sender<Question>,
     pub(crate) cycles_max: u64,
+    /// Peers that may work on private jobs that name none.
+    pub(crate) trusted: Vec<String>,
 }
 
 impl Door {
@@ -56,7 +59,10 @@ impl Door {
 
     /// Has the event loop take a job, if there is room for what it will likely bring.
     async fn take(&self, job: JobId, wanted: Wanted) -> Result<Submitted, Problem> {
-        let needed_bytes = self.ask(|to| Question::Need(wanted, to)).await?;
+        if wanted.circle.is_some() {
+            self.tasks.admit_private()?;
+        }
+        let needed_bytes = self.ask(|to| Question::Need(wanted.clone(), to)).await?;
         self.tasks.admit(needed_bytes).await?;
         self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()
     }
@@ -91,6 +97,7 @@ impl Gateway for Door {
         if request.input.is_some_and(|input| input.size_bytes > INPUT_BYTES_MAX) {
             return Err(problem(ProblemKind::TooLarge, &format!("an input has at most {INPUT_BYTES_MAX} bytes")));
         }
+        let circle = privacy::circle(request.private.as_deref(), &self.trusted)?;
         let job = JobId(rand::random());
         let program = self.hold(job, request.program, request.input).await?;
         let image_id =
@@ -105,6 +112,7 @@ impl Gateway for Door {
                     outcome: request.outcome,
                     priority: request.priority,
                     cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
+                    circle,
                 };
                 self.take(job, wanted).await
             }

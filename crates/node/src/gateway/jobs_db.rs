@@ -6,12 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::JobStatus;
 use manyhands_core::{JobSpec, Outcome, Receipted, Restored, Sizing};
+use manyhands_proto::message::BlobKey;
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
 use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 
 /// The database's format. Older ones are brought up to it; a newer one is refused.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 /// A job as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct JobRow {
     pub(crate) input: Option<BlobRef>,
     pub(crate) spec: JobSpec,
     pub(crate) cycles_max: u64,
+    /// Who may work on it, if that is not everybody; its segments are encrypted then.
+    pub(crate) circle: Option<BTreeSet<NodeId>>,
     /// Why its segment size was chosen, if it was.
     pub(crate) sizing: Option<Sizing>,
 }
@@ -34,6 +37,8 @@ pub(crate) struct SegmentRow {
     /// As `manyhands-zkvm` encodes it.
     pub(crate) claim: Vec<u8>,
     pub(crate) blob: BlobRef,
+    /// What opens the blob, if it is encrypted.
+    pub(crate) key: Option<BlobKey>,
 }
 
 /// The database, open.
@@ -54,8 +59,8 @@ impl JobsDb {
     pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
         self.0.execute(
             "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms,
-                               priority, is_auto)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                               priority, is_auto, circle)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 row.job.0,
                 row.image_id.0,
@@ -69,6 +74,7 @@ impl JobsDb {
                 unix_ms(),
                 row.spec.priority.word(),
                 row.spec.is_auto,
+                row.circle.as_ref().map(|circle| circle.iter().flat_map(|node| node.0).collect::<Vec<u8>>()),
             ],
         )?;
         Ok(())
@@ -110,14 +116,15 @@ impl JobsDb {
 
     pub(crate) fn add_segment(&self, job: JobId, segment: &SegmentRow) -> Result<()> {
         self.0.execute(
-            "INSERT OR REPLACE INTO segments (job, idx, po2, claim, blob, blob_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO segments (job, idx, po2, claim, blob, blob_bytes, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 job.0,
                 segment.index,
                 segment.po2.get(),
                 segment.claim,
                 segment.blob.reference.0,
-                size(segment.blob)
+                size(segment.blob),
+                segment.key.map(|key| key.0)
             ],
         )?;
         Ok(())
@@ -142,8 +149,9 @@ impl JobsDb {
             self.0.execute("DELETE FROM results WHERE job = ?1", [job.0])?;
             return Ok(None);
         };
-        let mut query =
-            self.0.prepare("SELECT idx, po2, claim, blob, blob_bytes FROM segments WHERE job = ?1 ORDER BY idx")?;
+        let mut query = self
+            .0
+            .prepare("SELECT idx, po2, claim, blob, blob_bytes, key FROM segments WHERE job = ?1 ORDER BY idx")?;
         let segments = query.query_map([job.0], segment_row)?.collect::<Result<_>>()?;
         Ok(Some((execution, segments)))
     }
@@ -225,6 +233,7 @@ const STEPS: [&str; FORMAT as usize] = [
     FORMAT_1,
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
+    "ALTER TABLE jobs ADD COLUMN circle BLOB; ALTER TABLE segments ADD COLUMN key BLOB",
 ];
 
 /// The first format. Its tables may be there under format 0: it was once written after them.
@@ -256,6 +265,9 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
         spec: JobSpec { po2, is_auto: row.get("is_auto")?, outcome, priority },
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
+        circle: row
+            .get::<_, Option<Vec<u8>>>("circle")?
+            .map(|bytes| bytes.as_chunks().0.iter().copied().map(NodeId).collect()),
         // Only a reason: one that cannot be read is no reason to lose the job.
         sizing: row.get::<_, Option<String>>("sizing")?.and_then(|json| serde_json::from_str(&json).ok()),
     })
@@ -263,7 +275,13 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
 
 fn segment_row(row: &Row<'_>) -> Result<SegmentRow> {
     let blob = blob(row.get(3)?, row.get(4)?);
-    Ok(SegmentRow { index: row.get(0)?, po2: po2(row.get(1)?)?, claim: row.get(2)?, blob })
+    Ok(SegmentRow {
+        index: row.get(0)?,
+        po2: po2(row.get(1)?)?,
+        claim: row.get(2)?,
+        blob,
+        key: row.get::<_, Option<[u8; 32]>>(5)?.map(BlobKey),
+    })
 }
 
 fn po2(number: u8) -> Result<Po2> {
@@ -311,6 +329,7 @@ mod tests {
             input: None,
             spec: spec(priority),
             cycles_max: 77,
+            circle: None,
             sizing: None,
         }
     }
@@ -347,6 +366,37 @@ mod tests {
         let mut read = JobsDb::open(&path).unwrap().open_jobs().unwrap();
         read.sort_by_key(|row| row.job);
         assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn a_private_job_is_private_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.db");
+        let circle = Some(BTreeSet::from([NodeId([1; 32]), NodeId([2; 32])]));
+        let rows = [row(1, Priority::Normal), JobRow { circle, ..row(2, Priority::Normal) }];
+        let blob = BlobRef { reference: Reference([3; 32]), size_bytes: 5 };
+        let segment = |key| SegmentRow { index: 0, po2: Po2::MIN, claim: vec![1], blob, key };
+        let execution = Execution {
+            image_id: Digest([1; 32]),
+            segments: 1,
+            user_cycles: 1,
+            total_cycles: 1,
+            journal: serde_bytes::ByteBuf::new(),
+        };
+        let db = JobsDb::open(&path).unwrap();
+        for (row, key) in rows.iter().zip([None, Some(BlobKey([9; 32]))]) {
+            db.submit(row).unwrap();
+            db.add_segment(row.job, &segment(key)).unwrap();
+            db.add_execution(row.job, &execution).unwrap();
+        }
+        drop(db);
+        let db = JobsDb::open(&path).unwrap();
+        let mut read = db.open_jobs().unwrap();
+        read.sort_by_key(|row| row.job);
+        assert_eq!(read, rows);
+        for (row, key) in rows.iter().zip([None, Some(BlobKey([9; 32]))]) {
+            assert_eq!(db.execution(row.job).unwrap().unwrap().1, [segment(key)]);
+        }
     }
 
     #[test]
@@ -400,7 +450,7 @@ mod tests {
         old(&path, FORMAT + 1);
         let source = JobsDb::open(&path).unwrap_err();
         let error = crate::StartError::Database { path: "jobs.db".into(), source };
-        let said = "cannot open the job database jobs.db: it has format 4, this program reads formats up to 3. \
+        let said = "cannot open the job database jobs.db: it has format 5, this program reads formats up to 4. \
                     Run the newer version that wrote it, or use another --data-dir";
         assert_eq!(error.to_string(), said);
         assert_eq!(format(&path), FORMAT + 1);

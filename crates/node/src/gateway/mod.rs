@@ -30,6 +30,7 @@ use turns::Turns;
 mod door;
 mod jobs_db;
 mod owners;
+mod privacy;
 mod questions;
 mod room;
 mod shelf;
@@ -126,7 +127,12 @@ pub async fn run(
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);
-    let door = Arc::new(Door { tasks, questions, cycles_max: config.gateway.cycles_max });
+    let door = Arc::new(Door {
+        tasks,
+        questions,
+        cycles_max: config.gateway.cycles_max,
+        trusted: config.gateway.trusted.clone(),
+    });
     let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
     let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);

@@ -1,11 +1,13 @@
 //! What the HTTP door asks of the event loop, and the answers.
 
+use std::collections::BTreeSet;
+
 use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
 use manyhands_core::explain::Explanation;
 use manyhands_core::requester::Input;
 use manyhands_core::room::job_bytes;
 use manyhands_core::{JobSpec, Outcome, Priority, Restored};
-use manyhands_proto::{BlobRef, Digest, JobId, Po2};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use tokio::sync::oneshot;
 
 use super::jobs_db::JobRow;
@@ -16,7 +18,7 @@ use super::shell::Shell;
 const JOBS_SHOWN: u32 = 100;
 
 /// A job whose blobs are in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) image_id: Digest,
     pub(crate) program: BlobRef,
@@ -25,6 +27,8 @@ pub(crate) struct Wanted {
     pub(crate) outcome: Outcome,
     pub(crate) priority: Priority,
     pub(crate) cycles_max: u64,
+    /// Who may work on it, if that is not everybody.
+    pub(crate) circle: Option<BTreeSet<NodeId>>,
 }
 
 /// Where an answer goes.
@@ -53,7 +57,7 @@ impl Shell {
     /// Answers one question; a door that has gone away needs no answer.
     pub(crate) fn answer(&mut self, question: Question) {
         match question {
-            Question::Need(wanted, to) => drop(to.send(self.need(wanted))),
+            Question::Need(wanted, to) => drop(to.send(self.need(&wanted))),
             Question::Submit(job, wanted, to) => drop(to.send(self.submit(job, wanted))),
             Question::Job(job, to) => drop(to.send(self.job(job))),
             Question::Explain(job, to) => drop(to.send(self.explain(job))),
@@ -63,7 +67,7 @@ impl Shell {
         }
     }
 
-    fn need(&self, wanted: Wanted) -> u64 {
+    fn need(&self, wanted: &Wanted) -> u64 {
         let po2 = wanted.po2.unwrap_or_else(|| self.core.po2_for_all());
         job_bytes(po2, wanted.outcome, wanted.cycles_max).saturating_add(self.core.bytes_due())
     }
@@ -82,7 +86,7 @@ impl Shell {
             kind: ProblemKind::Unfit,
             message: error.to_string(),
         };
-        self.core.admits(po2, wanted.outcome).map_err(unfit)?;
+        self.core.admits(po2, wanted.outcome, wanted.circle.as_ref()).map_err(unfit)?;
         let row = JobRow {
             job,
             image_id: wanted.image_id,
@@ -90,10 +94,12 @@ impl Shell {
             input: wanted.input,
             spec: JobSpec { po2, is_auto: wanted.po2.is_none(), outcome: wanted.outcome, priority: wanted.priority },
             cycles_max: wanted.cycles_max,
+            circle: wanted.circle,
             sizing: None,
         };
         self.db.submit(&row).map_err(|error| Self::database(&error))?;
-        tracing::info!(%job, %po2, image_id = %wanted.image_id, "taken");
+        let is_private = row.circle.is_some();
+        tracing::info!(%job, %po2, is_private, image_id = %wanted.image_id, "taken");
         self.begin(row, Restored::new());
         Ok(Submitted { job, po2 })
     }

@@ -117,7 +117,7 @@ mod tests {
         let (_dir, mut tasks, mut fed_back) = gateway(Storage::PeerFirst(nobody())).await;
         let (shelf, archiving) = Shelf::of(Storage::PeerFirst(nobody()), &tasks.store);
         tasks.shelf = shelf;
-        tasks.keep_segment(JOB, segment()).await.unwrap();
+        tasks.keep_segment(JOB, false, segment()).await.unwrap();
         assert!(matches!(fed_back.try_recv(), Ok(Feedback::Segment { job: JOB, .. })));
         // It gives up, with every pause that it makes, and the blob is where it was.
         tasks.shelf = Shelf::None;
@@ -126,10 +126,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn private_segments_are_encrypted_and_archived_nowhere() {
+        let stub = Stub::start(bee_that_takes_all).await;
+        let (_dir, mut tasks, mut fed_back) = gateway(Storage::Embedded).await;
+        let (shelf, archiving) = Shelf::of(Storage::PeerFirst(Depot::new(stub.bee(), None)), &tasks.store);
+        tasks.shelf = shelf;
+        tasks.admit_private().unwrap();
+        tasks.keep_segment(JOB, true, segment()).await.unwrap();
+        tasks.keep_segment(JOB, false, SegmentReport { index: 1, ..segment() }).await.unwrap();
+        tasks.shelf = Shelf::None;
+        archiving.unwrap().await.unwrap();
+        assert_eq!(stub.count("POST /bytes"), 1, "the one that is not private");
+
+        let Ok(Feedback::Segment { segment: private, .. }) = fed_back.try_recv() else { panic!("it is offered") };
+        let key = private.key.expect("it is encrypted");
+        assert!(!format!("{private:?}").contains(&format!("{:?}", key.0)), "no key in what is shown");
+        assert!(!tasks.store.has(&private.blob).unwrap(), "nobody gets it as a plain blob");
+        let lease_key = manyhands_blob::encryption::ChunkKey::new(key.0);
+        let root = manyhands_blob::encryption::EncryptedReference { address: private.blob.reference, key: lease_key };
+        let mut read = Vec::new();
+        let mut reader = tasks.store.encrypted_tree_reader(&root, 1 << 20).unwrap();
+        while let Some(piece) = reader.next_piece().unwrap() {
+            read.extend(piece);
+        }
+        assert!(read == bytes(50_000));
+        // With a Bee node as the only way to blobs there is no way for these.
+        let (_dir, tasks, _fed_back) = gateway(Storage::BeeOnly(nobody())).await;
+        assert!(tasks.admit_private().unwrap_err().message.contains("bee-only"));
+    }
+
+    #[tokio::test]
     async fn what_only_the_bee_node_hands_out_is_there_before_it_is_offered() {
         let stub = Stub::start(bee_that_takes_all).await;
         let (_dir, tasks, mut fed_back) = gateway(Storage::BeeOnly(Depot::new(stub.bee(), None))).await;
-        tasks.keep_segment(JOB, segment()).await.unwrap();
+        tasks.keep_segment(JOB, false, segment()).await.unwrap();
         assert_eq!(stub.count("POST /bytes"), 1);
         assert!(fed_back.try_recv().is_ok());
 
@@ -138,7 +168,7 @@ mod tests {
             _ => bee_that_takes_all(seen),
         });
         let (_dir, tasks, mut fed_back) = gateway(Storage::BeeOnly(Depot::new(stub.await.bee(), None))).await;
-        let why = tasks.keep_segment(JOB, segment()).await.unwrap_err();
+        let why = tasks.keep_segment(JOB, false, segment()).await.unwrap_err();
         assert!(why.starts_with("segment 0 could not be uploaded") && why.contains("dilute the batch"), "{why}");
         assert!(fed_back.try_recv().is_err(), "it is offered to nobody");
     }

@@ -120,7 +120,11 @@ impl Shell {
             incidents: VecDeque::new(),
             execution: None,
         };
+        let circle = open.row.circle.clone();
         self.open.insert(job, open);
+        if let Some(to) = circle {
+            self.core.handle(self.clock.now(), Input::Restrict { job, to });
+        }
         self.core.handle(self.clock.now(), Input::Submit { job, spec, restored });
     }
 
@@ -230,7 +234,8 @@ impl Shell {
             Ok(claim) => {
                 let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
                 self.core.handle(now, Input::Segmented { job, segment: info });
-                self.core.handle(now, Input::Stored { job, index: segment.index, blob: segment.blob, key: None });
+                self.core
+                    .handle(now, Input::Stored { job, index: segment.index, blob: segment.blob, key: segment.key });
             }
             Err(error) => {
                 let reason = format!("segment {} has no claim: {error}", segment.index);
@@ -308,7 +313,7 @@ impl Shell {
             }
             Command::Assemble { job, parts } => {
                 if let Some(open) = self.open.get(&job) {
-                    tokio::spawn(tasks.assemble(job, parts, open.journal.clone(), open.row.image_id));
+                    tokio::spawn(tasks.assemble(open.row.clone(), parts, open.journal.clone()));
                 }
             }
         }

@@ -130,7 +130,7 @@ impl Tasks {
         loop {
             // Returning early drops the worker, which ends the guest.
             match worker.report().await.map_err(|error| error.to_string())? {
-                Report::Segment(segment) => self.keep_segment(row.job, segment).await?,
+                Report::Segment(segment) => self.keep_segment(row.job, row.circle.is_some(), segment).await?,
                 Report::Log { bytes, .. } => {
                     let _ = self.feedback.send(Feedback::Log { job: row.job, bytes: bytes.into_vec() }).await;
                 }
@@ -143,12 +143,18 @@ impl Tasks {
         }
     }
 
-    pub(super) async fn keep_segment(&self, job: JobId, report: SegmentReport) -> Result<(), String> {
+    pub(super) async fn keep_segment(&self, job: JobId, is_private: bool, report: SegmentReport) -> Result<(), String> {
         let (index, bytes) = (report.index, report.blob.into_vec());
-        let blob = self.keep(owner_of(job), bytes).await;
-        let blob = blob.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
-        self.shelve(blob).await.map_err(|why| format!("segment {index} could not be uploaded: {why}"))?;
-        let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob };
+        let kept = if is_private {
+            self.keep_sealed(owner_of(job), bytes).await.map(|(blob, key)| (blob, Some(key)))
+        } else {
+            self.keep(owner_of(job), bytes).await.map(|blob| (blob, None))
+        };
+        let (blob, key) = kept.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
+        if key.is_none() {
+            self.shelve(blob).await.map_err(|why| format!("segment {index} could not be uploaded: {why}"))?;
+        }
+        let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob, key };
         let _ = self.feedback.send(Feedback::Segment { job, segment }).await;
         Ok(())
     }
@@ -242,8 +248,8 @@ impl Tasks {
     }
 
     /// Steps V and VI: puts the receipt together, verifies it, stores it.
-    pub(crate) async fn assemble(self, job: JobId, parts: Parts<Zkvm>, journal: Vec<u8>, image_id: Digest) {
-        let store = self.store.clone();
+    pub(crate) async fn assemble(self, row: JobRow, parts: Parts<Zkvm>, journal: Vec<u8>) {
+        let (job, image_id, store) = (row.job, row.image_id, self.store.clone());
         let work = move || build_receipt(&store, parts, &journal, image_id);
         let built = tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("it was interrupted".to_owned()));
         let result = match built {
@@ -251,7 +257,10 @@ impl Tasks {
             Err(reason) => Err(reason),
         };
         if let Ok(receipt) = result {
-            self.shelve_receipt(receipt).await;
+            // What a private job says is for its requester, and no archive forgets.
+            if row.circle.is_none() {
+                self.shelve_receipt(receipt).await;
+            }
             let _ = self.feedback.send(Feedback::Receipt { job, receipt }).await;
         }
         self.tell(Input::Assembled { job, result: result.map(drop) }).await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use manyhands_blob::encryption::{ChunkKey, EncryptedReference};
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_core::Room;
 use manyhands_core::prover::{Input, Tag};
@@ -135,7 +136,11 @@ impl Tasks {
         let mut result = Ok(());
         for (place, input) in lease.inputs.iter().enumerate() {
             let holders = in_turn(&lease.holders, place);
-            let fetched = self.providers.fetch(&inputs_of(lease.id), *input, &holders).await;
+            let owner = inputs_of(lease.id);
+            let fetched = match root_of(&lease, *input) {
+                Some(root) => self.providers.fetch_sealed(&owner, root, input.size_bytes, &holders).await,
+                None => self.providers.fetch(&owner, *input, &holders).await,
+            };
             if let Err(error) = fetched {
                 result = Err(error.to_string());
                 break;
@@ -173,9 +178,9 @@ impl Tasks {
     }
 
     async fn make(&self, lease: &Lease) -> Result<(BlobRef, u64), String> {
-        let inputs = lease.inputs.clone();
+        let inputs: Vec<_> = lease.inputs.iter().map(|input| (*input, root_of(lease, *input))).collect();
         let read = self.on_store(move |store| {
-            inputs.iter().map(|input| store.read_blob(input, SEGMENT_BYTES_MAX)).collect::<Result<Vec<_>, _>>()
+            inputs.iter().map(|(input, root)| read_input(store, *input, *root)).collect::<Result<Vec<_>, _>>()
         });
         let inputs = read.await.map_err(|error| error.to_string())?;
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
@@ -231,6 +236,21 @@ impl Tasks {
             }
         }
     }
+}
+
+/// What opens a lease's input, if it is encrypted.
+fn root_of(lease: &Lease, input: BlobRef) -> Option<EncryptedReference> {
+    lease.key.map(|key| EncryptedReference { address: input.reference, key: ChunkKey::new(key.0) })
+}
+
+fn read_input(store: &ChunkStore, input: BlobRef, root: Option<EncryptedReference>) -> Result<Vec<u8>, StoreError> {
+    let Some(root) = root else { return store.read_blob(&input, SEGMENT_BYTES_MAX) };
+    let mut reader = store.encrypted_tree_reader(&root, SEGMENT_BYTES_MAX)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next_piece()? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
 }
 
 fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
