@@ -383,6 +383,28 @@ async fn damage_is_found_told_and_repaired() {
     assert!(get(dir.path(), &reference).await == bytes);
 }
 
+#[tokio::test]
+async fn a_page_of_the_database_that_is_wiped_is_told_as_damage() {
+    let dir = tempdir().unwrap();
+    let bytes = noise(300_000, 10);
+    std::fs::write(dir.path().join("f"), &bytes).unwrap();
+    let reference = put(dir.path(), &["f"]).await;
+    let mut file = std::fs::read(store_file(dir.path())).unwrap();
+    let at = file.windows(32).position(|window| window == &bytes[150_016..150_048]).expect("it is there");
+    // A pack fills a page of 64 KiB, so its head is in this part.
+    file[at - (64 << 10)..at].fill(0);
+    std::fs::write(store_file(dir.path()), file).unwrap();
+    let commands: [&[&str]; 2] = [&["scrub"], &["get", &reference, "-o", "out"]];
+    for words in commands {
+        refused(dir.path(), words, 1, &["is damaged", "check the disk"]).await;
+        let said = blob(dir.path(), words).await;
+        assert!(!said.err.contains("panicked"), "{said:?}");
+    }
+    assert!(!dir.path().join("out").exists());
+    let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with(".manyhands")).count(), 0, "no draft is left behind");
+}
+
 /// Flips a bit wherever `pattern` lies in the file, which must be somewhere.
 fn spoil(path: &Path, pattern: &[u8]) {
     let mut bytes = std::fs::read(path).unwrap();

@@ -366,10 +366,12 @@ pub(crate) mod tests {
         assert_eq!(order, [ignorant.clone(), gateway]);
 
         // An encrypted blob in the same way; the liar, who is left out now, would have been found out.
-        let sealed = full_copy.put_encrypted_tree(&owner, &bytes[..], 1 << 20, Level::None, |key| key.fill(7)).unwrap();
+        let sealed = full_copy
+            .put_encrypted_tree(&owner, &bytes[..], 1 << 20, manyhands_blob::redundancy::Level::None, |key| key.fill(7))
+            .unwrap();
         providers.fetch_sealed(&owner, sealed, 300_000, &holders).await.unwrap();
         let mut read = Vec::new();
-        own.encrypted_tree_reader(&sealed, 1 << 20).unwrap().read_to_end(&mut read).unwrap();
+        std::io::Read::read_to_end(&mut own.encrypted_tree_reader(&sealed, 1 << 20).unwrap(), &mut read).unwrap();
         assert!(read == bytes);
         own.release(&owner, &sealed.address).unwrap();
         let error = providers.fetch_sealed(&owner, sealed, 300_000, &[liar.clone()]).await.unwrap_err();

@@ -127,6 +127,7 @@ pub(super) mod tests {
             sizing: None,
             outcome: Outcome::Composite,
             priority: manyhands_core::Priority::Normal,
+            is_private: false,
             elapsed_ms: 42_000,
             segments: Some(grid.len() as u32),
             user_cycles: Some(300_000),

@@ -1,6 +1,7 @@
 //! `manyhands blob`: Swarm references and the chunk store from the command line (step II). It needs no daemon; those of its commands that
 //! open a store have it for themselves meanwhile.
 
+mod damage;
 mod gc;
 mod get;
 mod ls;
@@ -103,6 +104,7 @@ impl BlobCommand {
 /// Does it, unless the user ends it first.
 pub async fn run(command: BlobCommand) -> Result<ExitCode, Failure> {
     let wants_json = command.wants_json();
+    damage::listen();
     // The store is as after a crash then: what was not committed is not there.
     let stopped = || Failure::new(Exit::Interrupted, "stopped; what was not complete is not kept");
     let outcome = unless_interrupted(command.outcome(), stopped).await?;
@@ -121,6 +123,5 @@ pub async fn run(command: BlobCommand) -> Result<ExitCode, Failure> {
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let ended = |_| Failure::failed("the work ended before it was done").hint("this is a defect; please report it");
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
+    tokio::task::spawn_blocking(work).await.map_err(|_| damage::failure())?
 }
