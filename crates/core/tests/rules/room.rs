@@ -18,14 +18,13 @@ fn a_node_without_room_takes_its_bid_back_and_bids_again_once_there_is() {
     node.send(Input::Room(Room::Short));
     let (withdrawal, bid) = node.bids(GATEWAY);
     assert_eq!(bid.slots_free, 0);
+    // Said again, it is no news.
+    node.send(Input::Room(Room::Short));
     node.is_clear();
     node.answer(tag, Some(Response::Wait { retry_ms: 0 }));
     node.answer(withdrawal, Some(Response::Wait { retry_ms: 1_000 }));
     node.learn(GATEWAY, false);
     node.wait(3_600_000);
-    node.is_clear();
-    // Said again, it is no news.
-    node.send(Input::Room(Room::Short));
     node.is_clear();
     node.send(Input::Room(Room::Enough));
     assert_eq!(node.bids(GATEWAY).1.slots_free, 1);
