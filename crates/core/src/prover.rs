@@ -458,7 +458,7 @@ impl Prover {
     /// Without room a node takes its bids back, and asks for no more work until there is room again; what it has it goes on with.
     fn found(&mut self, room: Room) {
         match (self.will, room) {
-            (Will::Leave, _) => {}
+            (Will::Leave, _) | (Will::End, Room::Short) => {}
             (_, Room::Enough) => self.will = Will::Work,
             (_, Room::Short) => {
                 self.will = Will::End;

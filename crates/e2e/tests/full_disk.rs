@@ -74,8 +74,7 @@ async fn a_guest_that_fills_the_disk(requester: &Requester, gateway: &SmallDisk)
     gateway.fill_part(BALLAST_BYTES)?;
     let (endless, _) = guest("loops")?;
     let job = requester.submit(&endless, Vec::new(), 14, Outcome::Composite).await?;
-    until("the job to wait for room", async || Ok(gateway.log().contains("a job waits for room").then_some(())))
-        .await?;
+    until("the job to wait for room", async || Ok(gateway.log().contains("work waits for room").then_some(()))).await?;
     ensure!(requester.client.job(job).await?.view.phase == "open", "it does not fail for it");
     requester.client.abort(job).await?;
     requester.wait(job, "its end", |status| status.view.phase == "failed").await?;

@@ -6,7 +6,7 @@ use manyhands_core::sizing::Cut;
 use manyhands_core::{Outcome, Room, Survey};
 use manyhands_proto::Po2;
 use manyhands_proto::limits::SEGMENT_BYTES_MAX;
-use manyhands_proto::message::{FailReason, Response};
+use manyhands_proto::message::{Bid, FailReason, Response};
 
 use crate::desk::Desk;
 use crate::fake::{able, blob, node, po2};
@@ -18,14 +18,13 @@ fn a_node_without_room_takes_its_bid_back_and_bids_again_once_there_is() {
     node.send(Input::Room(Room::Short));
     let (withdrawal, bid) = node.bids(GATEWAY);
     assert_eq!(bid.slots_free, 0);
+    // Said again, it is no news.
+    node.send(Input::Room(Room::Short));
     node.is_clear();
     node.answer(tag, Some(Response::Wait { retry_ms: 0 }));
     node.answer(withdrawal, Some(Response::Wait { retry_ms: 1_000 }));
     node.learn(GATEWAY, false);
     node.wait(3_600_000);
-    node.is_clear();
-    // Said again, it is no news.
-    node.send(Input::Room(Room::Short));
     node.is_clear();
     node.send(Input::Room(Room::Enough));
     assert_eq!(node.bids(GATEWAY).1.slots_free, 1);
@@ -45,6 +44,19 @@ fn a_lease_that_crossed_the_withdrawal_is_given_back_with_the_reason() {
     node.answer(withdrawal, Some(Response::Lease(lease(1, 1))));
     node.is_clear();
     assert_eq!(node.core.leases().count(), 0);
+}
+
+#[test]
+fn a_bid_that_was_taken_back_gets_no_lease() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    let held = desk.bid(node(1));
+    let withdrawal = desk.bid_as(node(1), Bid { capabilities: able(), slots_free: 0 });
+    assert_eq!(desk.answer(held), Response::Wait { retry_ms: 0 });
+    assert_eq!(desk.answer(withdrawal), Response::Wait { retry_ms: desk.policy.retry_ms });
+    desk.segment(0);
+    desk.announced();
+    desk.is_clear();
 }
 
 #[test]

@@ -156,6 +156,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn segments_and_receipts_are_archived_behind_their_offer() {
+        let stub = Stub::start(bee_that_takes_all).await;
+        let (_dir, mut tasks, mut fed_back) = gateway(Storage::Embedded).await;
+        let (shelf, archiving) = Shelf::of(Storage::PeerFirst(Depot::new(stub.bee(), None)), &tasks.store);
+        tasks.shelf = shelf;
+        tasks.keep_segment(JOB, false, segment()).await.unwrap();
+        assert!(fed_back.try_recv().is_ok());
+        tasks.shelve_receipt(tasks.store.put_blob(&receipts(), &bytes(9_000)).unwrap()).await;
+        tasks.shelf = Shelf::None;
+        archiving.unwrap().await.unwrap();
+        let sent: std::collections::BTreeSet<usize> =
+            stub.seen().iter().filter(|seen| seen.call == "POST /bytes").map(|seen| seen.body.len()).collect();
+        assert_eq!(sent, [9_000, 50_000].into());
+    }
+
+    #[tokio::test]
     async fn what_only_the_bee_node_hands_out_is_there_before_it_is_offered() {
         let stub = Stub::start(bee_that_takes_all).await;
         let (_dir, tasks, mut fed_back) = gateway(Storage::BeeOnly(Depot::new(stub.bee(), None))).await;

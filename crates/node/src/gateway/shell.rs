@@ -279,8 +279,9 @@ impl Shell {
         let tasks = self.tasks.clone();
         match command {
             Command::Survey { job, sizes } => {
+                let due_bytes = self.core.bytes_due();
                 if let Some(open) = self.open.get_mut(&job) {
-                    let task = tokio::spawn(tasks.survey(open.row.clone(), sizes));
+                    let task = tokio::spawn(tasks.survey(open.row.clone(), sizes, due_bytes));
                     open.execution = Some(task.abort_handle());
                 }
             }

@@ -35,8 +35,9 @@ struct Look {
 }
 
 impl Tasks {
-    /// Surveys a job's guest at `sizes`, smallest first. A guest that fails is not surveyed: its real run says why.
-    pub(crate) async fn survey(self, row: JobRow, sizes: Vec<Po2>) {
+    /// Surveys a job's guest at `sizes`, smallest first. A guest that fails is not surveyed: its real run says why. One for which there is no
+    /// room beside the `due_bytes` of other jobs is not run.
+    pub(crate) async fn survey(self, row: JobRow, sizes: Vec<Po2>, due_bytes: u64) {
         let Ok(_turn) = self.executions.acquire().await else { return };
         let mut looks = Vec::new();
         if let Ok((program, input)) = self.program(&row).await {
@@ -51,7 +52,7 @@ impl Tasks {
             is_whole: longest.is_whole,
             cuts: looks.iter().map(|look| look.cut).collect(),
         });
-        let input = match self.no_room_for(&row, survey.as_ref()).await {
+        let input = match self.no_room_for(&row, survey.as_ref(), due_bytes).await {
             Some(reason) => Input::Broken { job: row.job, reason },
             None => Input::Surveyed { job: row.job, survey },
         };

@@ -17,12 +17,12 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::jobs_db::{JobRow, SegmentRow};
 use super::owners::{claims_of, owner_of, receipts};
-use super::room::RoomWait;
 use super::shelf::Shelf;
 use super::turns::Turns;
 use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
+use crate::store::RoomWait;
 use crate::worker::{Worker, WorkerOptions};
 
 /// What a task tells the event loop.

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::pace::Pace;
 use crate::blobs::on_store;
 use crate::providers::Providers;
+use crate::store::keep;
 use crate::swarm::{Storage, with_advice};
 use crate::worker::{Worker, WorkerError, WorkerOptions};
 
@@ -185,8 +186,7 @@ impl Tasks {
         let inputs = read.await.map_err(|error| error.to_string())?;
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
         let (receipt, elapsed_ms) = self.run(lease, &task).await.map_err(|error| error.to_string())?;
-        let stored = self.on_store(move |store| store.put_blob(&made(), &receipt)).await;
-        let blob = stored.map_err(|error| error.to_string())?;
+        let blob = keep(&self.store, made(), receipt).await.map_err(|error| error.to_string())?;
         self.hand_in(blob).await.map(|()| (blob, elapsed_ms))
     }
 

@@ -64,7 +64,7 @@ impl Archive {
 
 async fn keep(depot: &Depot, store: &ChunkStore, told: &Told, blob: BlobRef) {
     // Its job may have ended long since, and its room have been needed.
-    if !on_store(store, move |store| store.has(&blob)).await.unwrap_or(false) {
+    if !is_here(store, blob).await {
         return tracing::debug!(blob = %blob.reference.short(), "it is gone before it was archived");
     }
     match depot.put(store, blob).await {
@@ -74,12 +74,19 @@ async fn keep(depot: &Depot, store: &ChunkStore, told: &Told, blob: BlobRef) {
                 tracing::info!("the archive works again");
             }
         }
+        Err(BeeError::Source { .. }) if !is_here(store, blob).await => {
+            tracing::debug!(blob = %blob.reference.short(), "it is gone while it was archived");
+        }
         Err(error) if told.is_news(Reason::of(&error)) => {
             let blob = blob.reference.short();
             tracing::warn!(blob, "a blob was not archived, which stops no job: {}", with_advice(&error));
         }
         Err(error) => tracing::debug!(blob = %blob.reference.short(), %error, "a blob was not archived"),
     }
+}
+
+async fn is_here(store: &ChunkStore, blob: BlobRef) -> bool {
+    on_store(store, move |store| store.has(&blob)).await.unwrap_or(false)
 }
 
 /// Why something was not archived, as far as it is worth to be told again.

@@ -61,10 +61,7 @@ impl Storage {
         let usual = || if config.url.is_some() { Mode::PeerFirst } else { Mode::usual(about.is_ok()) };
         let mode = config.mode.unwrap_or_else(usual);
         let depot = Depot::new(bee.clone(), config.batch);
-        let found = match about {
-            Ok(about) => Ok(format!("{about}, at {}", bee.address())),
-            Err(error) => Err(error),
-        };
+        let found = about.map(|about| format!("{about}, at {}", bee.address()));
         match mode {
             Mode::Embedded => Ok((Self::Embedded, embedded())),
             Mode::BeeOnly => {
@@ -73,13 +70,14 @@ impl Storage {
                 Ok((Self::BeeOnly(depot), format!("{mode}: {node}, batch {}", batch.short())))
             }
             Mode::PeerFirst => {
-                let mut text = format!("{mode}: {}", found.unwrap_or_else(|error| later(&error)));
-                if role == Role::Gateway {
-                    text.push_str(&match depot.batch_now().await {
-                        Ok(batch) => format!(", batch {}", batch.short()),
-                        Err(error) => format!(", no batch yet: {}", later(&error)),
-                    });
-                }
+                let text = match found {
+                    Ok(node) if role == Role::Gateway => match depot.batch_now().await {
+                        Ok(batch) => format!("{mode}: {node}, batch {}", batch.short()),
+                        Err(error) => format!("{mode}: {node}, no batch yet: {}", later(&error)),
+                    },
+                    Ok(node) => format!("{mode}: {node}"),
+                    Err(error) => format!("{mode}: {}", later(&error)),
+                };
                 Ok((Self::PeerFirst(depot), text))
             }
         }
@@ -92,7 +90,7 @@ fn embedded() -> String {
 
 /// What may come right while the daemon runs: it is said, and asked again with each blob.
 fn later(error: &BeeError) -> String {
-    tracing::warn!("the archive does not work now, which stops no job: {}", with_advice(error));
+    tracing::warn!("the Bee node is of no use now, which stops no job: {}", with_advice(error));
     error.to_string()
 }
 

@@ -63,6 +63,7 @@ async fn without_a_word_it_follows_from_whether_there_is_a_bee_node() {
     // One that is named is meant, also if it is down now.
     let (storage, text) = open(&config(None, Some(NOBODY.to_owned())), Role::Gateway, &here).await.unwrap();
     assert!(matches!(storage, Storage::PeerFirst(_)) && text.contains("no Bee node answers"), "{text}");
+    assert!(!text.contains("batch"), "one reason is enough: {text}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The daemons' chunk store: how it is opened, and what is said when it has no room. A daemon stops taking work before its disk is full, never
 //! after; what it has begun it goes on with. Serves step II.
 
+mod wait;
+
 use std::fmt;
 use std::path::Path;
 
@@ -8,6 +10,8 @@ use manyhands_blob::store::{Admission, Bounds, DiskSpace};
 use manyhands_blob::{ChunkStore, StoreError};
 
 use crate::{Config, StartError};
+
+pub(crate) use wait::{RoomWait, keep};
 
 /// Opens the store in the file `path`, within the configured limit and above the configured floor of its disk.
 pub(crate) fn open(config: &Config, path: &Path) -> Result<ChunkStore, StartError> {
