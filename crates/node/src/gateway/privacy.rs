@@ -10,9 +10,9 @@ use manyhands_proto::message::BlobKey;
 use manyhands_proto::{BlobRef, NodeId};
 use rand::RngCore as _;
 
-use super::room::RoomWait;
 use super::shelf::Shelf;
 use super::tasks::Tasks;
+use crate::store::RoomWait;
 
 /// Peers that one job may name.
 const PEERS_MAX: usize = 1_024;

@@ -87,6 +87,7 @@ mod tests {
             input: None,
             spec: JobSpec { po2: Po2::MIN, is_auto: true, outcome: Outcome::Composite, priority: Priority::Normal },
             cycles_max: 1,
+            circle: None,
             sizing: None,
         };
         let cut = Cut { po2: Po2::MIN, user_cycles: 1, segments: 1, total_cycles: 1, blob_bytes: 10_000 };
