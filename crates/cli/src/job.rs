@@ -37,7 +37,7 @@ const LOG_LINES: usize = 10;
 const RECEIPT_BYTES_MAX: u64 = 1 << 30;
 
 /// What is asked of the gateway, apart from program and input.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// Segment size.
     pub po2: Po2Choice,
@@ -47,6 +47,8 @@ pub struct Terms {
     pub cycles_max: Option<u64>,
     /// Its share of the fleet beside other jobs.
     pub priority: Priority,
+    /// The peers that may work on it, if not everybody may; none named means those that the gateway trusts.
+    pub private: Option<Vec<String>>,
 }
 
 /// Uploads and submits.
@@ -60,7 +62,7 @@ pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: T
     }
     let input = if input.is_empty() { None } else { Some(client.upload_input(input).await?.blob) };
     let request = JobRequest {
-        private: None,
+        private: terms.private,
         program: uploaded.blob,
         input,
         po2: terms.po2.size(),

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use manyhands_e2e::daemon::NodeProcess;
 use manyhands_e2e::gateway::TestGateway;
 use manyhands_e2e::{guest, inflate_input, program, root, tiny_input};
-use manyhands_proto::Digest;
+use manyhands_proto::{Digest, NodeId};
 use tokio::process::Command;
 
 /// Story: three nodes; `inflate` with 1,150 numbers is cut into six segments of 2^16 and becomes a composite receipt; then `tiny` with
-/// 3,000 turns is cut into two, which are lifted and joined into a succinct one.
+/// 3,000 turns is cut into two, which are lifted and joined into a succinct one, privately: encrypted, and on two nodes only.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_make_receipts_that_stock_risc_zero_verifies() -> Result<()> {
     let gateway = TestGateway::start().await?;
@@ -28,7 +28,16 @@ async fn three_nodes_make_receipts_that_stock_risc_zero_verifies() -> Result<()>
     ensure!(kind == format!("composite {segments}"), "{kind}");
     ensure!(journal.ends_with(&hex(&1150u32.to_le_bytes())), "{journal}");
 
-    prove(&gateway, dir.path(), "tiny", &tiny_input(3000, "joined"), &["--succinct"]).await?;
+    // The second job is private to two of them: the third gets nothing of it.
+    let known = gateway.client.status().await?.nodes;
+    let circle: Vec<NodeId> = known.iter().map(|view| view.node).take(2).collect();
+    let names = circle.iter().map(|node| manyhands_net::peer_text(*node)).collect::<Vec<_>>();
+    let private = ["--succinct", "--private", "--peer", &names[0], "--peer", &names[1]];
+    let told = prove(&gateway, dir.path(), "tiny", &tiny_input(3000, "joined"), &private).await?;
+    let job = told["job"].as_str().context("no job in the JSON")?.parse()?;
+    let status = gateway.client.job(job).await?;
+    ensure!(status.view.is_private, "{status:?}");
+    ensure!(status.view.results.iter().all(|result| circle.contains(&result.node)), "{:?}", status.view.results);
     let (kind, journal) = stock_verify(&dir.path().join("tiny.receipt"), guest("tiny")?.1).await?;
     ensure!(kind == "succinct" && journal.ends_with(&hex(b"joined")), "{kind} {journal}");
     let jobs = gateway.client.status().await?.jobs;

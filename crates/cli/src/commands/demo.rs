@@ -112,8 +112,13 @@ async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> R
     let input = numbers(args.numbers);
     let draft = Draft::new(&plan.dir.join(format!("{}.receipt", program.name)))?;
     let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
-    let terms =
-        Terms { po2: Po2Choice::Size(args.po2), outcome, cycles_max: None, priority: manyhands_core::Priority::Normal };
+    let terms = Terms {
+        po2: Po2Choice::Size(args.po2),
+        outcome,
+        cycles_max: None,
+        priority: manyhands_core::Priority::Normal,
+        private: None,
+    };
     screen::err(&format!(
         "proving {} over {} on {}",
         program.name,

@@ -43,6 +43,13 @@ pub struct ProveArgs {
     /// The job's share of the fleet beside other jobs: each step up gives four times as many nodes, and no job is starved.
     #[arg(long, value_name = "low|normal|high", default_value = "normal")]
     priority: Priority,
+    /// Only the peers named with --peer, or those that the gateway's configuration trusts, get work of this job, and its segments
+    /// are encrypted on their way to them. They still see all that the guest sees: docs/threat-model.md.
+    #[arg(long)]
+    private: bool,
+    /// A peer that may work on a private job, as `manyhands node` says its id, 12D3Koo..; once for each.
+    #[arg(long = "peer", value_name = "ID", requires = "private")]
+    peers: Vec<String>,
     /// Takes a bare ELF file too, wrapped with the v1compat kernel.
     #[arg(long)]
     wrap: bool,
@@ -67,7 +74,9 @@ async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, F
     protect(&path, &[Some(&args.program), args.input.as_ref()])?;
     let draft = Draft::new(&path)?;
     let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
-    let terms = Terms { po2: args.po2, outcome, cycles_max: args.cycles_max, priority: args.priority };
+    let private = args.private.then_some(args.peers);
+    let (po2, cycles_max, priority) = (args.po2, args.cycles_max, args.priority);
+    let terms = Terms { po2, outcome, cycles_max, priority, private };
     let submitted = job::submit(&client, &program, input, terms).await?;
     job.set(Some(submitted.job));
     let size = args.po2.size().map_or_else(String::new, |po2| format!(" at po2 {po2}"));

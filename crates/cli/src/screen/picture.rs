@@ -22,6 +22,9 @@ pub fn picture(title: &str, status: &JobStatus, width: usize, paint: Paint) -> V
     let outcome = super::lines::outcome_word(view.outcome);
     let size = if view.is_surveyed { "choosing the segment size".to_owned() } else { format!("po2 {}", view.po2) };
     let mut head = format!("{title} · job {job} · {size} · {outcome}");
+    if view.is_private {
+        head.push_str(" · private");
+    }
     if !view.priority.is_normal() {
         head.push_str(&format!(" · {} priority", view.priority.word()));
     }
