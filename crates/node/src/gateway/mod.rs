@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use manyhands_blob::transfer::{BlobServer, TransferLimits};
-use manyhands_core::{Policy, Requester};
-use manyhands_net::{Identity, Net, NetEvent, peer_text};
+use manyhands_net::{Identity, Net, NetEvent, peer_text, with_node};
 use manyhands_proto::message::Holder;
 use manyhands_proto::worker::Identity as WorkerIdentity;
 use manyhands_proto::{JobId, Reference};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
@@ -85,10 +83,7 @@ pub async fn run(
     let (open, kept) = needed(&db).map_err(database)?;
     let swept = sweep(&store, open, kept.as_ref())?;
     tracing::debug!(swept, "blobs that nobody needs any more were released");
-    let http = config.gateway.http;
-    let taken = |source| StartError::Http { address: http, source };
-    let listener = tokio::net::TcpListener::bind(http).await.map_err(taken)?;
-    let http = listener.local_addr().map_err(taken)?;
+    let (listener, http) = listen(config.gateway.http).await?;
     let bee = bee_door::open(&config, &data_dir, &store, bee_door::GATEWAY_PORT).await?;
     let (net, events) = start_net(&data_dir, &config, &identity).await?;
     let addresses = net.addresses().await;
@@ -108,22 +103,7 @@ pub async fn run(
         checks: Arc::new(Semaphore::new(usize::from(crate::machine::cores()))),
     };
     let me = Holder { node: net.node_id(), addresses };
-    let peer_id = peer_text(net.node_id());
-    let mut shell = Shell {
-        core: Requester::new(Policy::default(), me.clone(), manyhands_zkvm::ZKVM_VERSION.to_owned()),
-        db,
-        tasks: tasks.clone(),
-        blobs: BlobServer::new(store, TransferLimits::default()),
-        clock: Clock::start(),
-        worker: identity.clone(),
-        me: me.clone(),
-        peer_id: peer_id.clone(),
-        open: Default::default(),
-        moot: Default::default(),
-        asks: Default::default(),
-        asked: 0,
-        loose: Default::default(),
-    };
+    let mut shell = Shell::new(db, tasks.clone(), identity.clone(), me.clone());
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -134,8 +114,9 @@ pub async fn run(
         trusted: config.gateway.trusted.clone(),
     });
     let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
-    let addresses = me.addresses.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
+    let addresses = me.addresses.iter().map(|address| with_node(address, me.node)).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);
+    let peer_id = peer_text(me.node);
     ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
 
@@ -147,6 +128,14 @@ pub async fn run(
     end(archiving).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// Takes the HTTP door's address.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let taken = |source| StartError::Http { address, source };
+    let listener = TcpListener::bind(address).await.map_err(taken)?;
+    let bound = listener.local_addr().map_err(taken)?;
+    Ok((listener, bound))
 }
 
 /// The open jobs, and the receipts of ended ones if all are known.

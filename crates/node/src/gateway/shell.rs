@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use manyhands_api::types::{Incident, JobStatus, Problem};
-use manyhands_blob::transfer::BlobServer;
+use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
 use manyhands_core::view::JobView;
-use manyhands_core::{ExecutionInfo, Origin, SegmentInfo};
-use manyhands_net::{Net, NetError, NetEvent, Reply};
+use manyhands_core::{ExecutionInfo, Origin, Policy, SegmentInfo};
+use manyhands_net::{Net, NetError, NetEvent, Reply, peer_text};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
 use manyhands_proto::worker::{Execution, Identity};
@@ -71,6 +71,26 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
+    /// A loop that has no jobs yet, of a gateway that is reached as `me`.
+    pub(crate) fn new(db: JobsDb, tasks: Tasks, worker: Identity, me: Holder) -> Self {
+        let blobs = BlobServer::new(tasks.store.clone(), TransferLimits::default());
+        Self {
+            core: Requester::new(Policy::default(), me.clone(), manyhands_zkvm::ZKVM_VERSION.to_owned()),
+            db,
+            tasks,
+            blobs,
+            clock: Clock::start(),
+            worker,
+            peer_id: peer_text(me.node),
+            me,
+            open: BTreeMap::new(),
+            moot: BTreeSet::new(),
+            asks: BTreeMap::new(),
+            asked: 0,
+            loose: BTreeSet::new(),
+        }
+    }
+
     /// Takes jobs up again that were open when the gateway stopped.
     pub(crate) fn resume(&mut self) -> rusqlite::Result<usize> {
         let rows = self.db.open_jobs()?;
