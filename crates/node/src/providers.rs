@@ -374,7 +374,7 @@ pub(crate) mod tests {
         std::io::Read::read_to_end(&mut own.encrypted_tree_reader(&sealed, 1 << 20).unwrap(), &mut read).unwrap();
         assert!(read == bytes);
         own.release(&owner, &sealed.address).unwrap();
-        let error = providers.fetch_sealed(&owner, sealed, 300_000, &[liar.clone()]).await.unwrap_err();
+        let error = providers.fetch_sealed(&owner, sealed, 300_000, std::slice::from_ref(&liar)).await.unwrap_err();
         assert_eq!(error.blame(), Blame::Peer, "{error}");
 
         // Alone they are asked, and the last one's answer is told.
