@@ -4,10 +4,11 @@
 //! CLI uses the client; a script may use `curl`. There are no passwords yet, so the door belongs on loopback, and a browser that is
 //! made to knock for a stranger's page is turned away.
 
+pub mod bonsai;
 pub mod client;
 pub mod server;
 pub mod types;
 
 pub use client::{Client, ClientError};
-pub use server::{Gateway, check_host, serve, serve_router};
+pub use server::{Gateway, check_host, serve, serve_beside, serve_router};
 pub use types::{GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};

@@ -141,6 +141,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// 400: the request itself is wrong.
     Invalid,
+    /// 401: the key opens nothing here.
+    Unauthorized,
     /// 403: a browser was made to ask for somebody else.
     Forbidden,
     /// 404: no such job, no such path, or no receipt yet.
@@ -153,6 +155,8 @@ pub enum ProblemKind {
     Unfit,
     /// 413: larger than the gateway takes.
     TooLarge,
+    /// 429: as much at the same time as the key may have.
+    TooMany,
     /// 500: the gateway's own fault.
     Internal,
     /// 503: too much at once; the same request may be granted later.
@@ -166,12 +170,14 @@ impl ProblemKind {
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::NotAllowed => 405,
             Self::TooSlow => 408,
             Self::Unfit => 409,
             Self::TooLarge => 413,
+            Self::TooMany => 429,
             Self::Internal => 500,
             Self::Busy => 503,
             Self::NoSpace => 507,

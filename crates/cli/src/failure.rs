@@ -102,7 +102,9 @@ impl From<ClientError> for Failure {
 fn of_problem(kind: ProblemKind) -> Exit {
     match kind {
         ProblemKind::Invalid | ProblemKind::NotFound | ProblemKind::Unfit | ProblemKind::TooLarge => Exit::Usage,
-        ProblemKind::Forbidden
+        ProblemKind::Unauthorized
+        | ProblemKind::TooMany
+        | ProblemKind::Forbidden
         | ProblemKind::NotAllowed
         | ProblemKind::TooSlow
         | ProblemKind::Internal

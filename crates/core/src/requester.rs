@@ -69,6 +69,9 @@ impl<P: ProofSystem> Context<'_, P> {
     }
 }
 
+/// The error of a job that its requester stopped.
+pub const STOPPED: &str = "stopped by the requester";
+
 /// The gateway's state machine.
 #[derive(Debug, Clone)]
 pub struct Requester<P: ProofSystem> {
@@ -203,7 +206,7 @@ impl<P: ProofSystem> Requester<P> {
                 with_job!(self, now, job, |j, cx| j.executed(result, cx));
             }
             Input::Abort { job } => {
-                with_job!(self, now, job, |j, cx| j.fail("stopped by the requester".to_owned(), cx));
+                with_job!(self, now, job, |j, cx| j.fail(STOPPED.to_owned(), cx));
             }
             Input::Broken { job, reason } => {
                 with_job!(self, now, job, |j, cx| j.fail(reason, cx));

@@ -28,6 +28,13 @@ pub fn check(headers: &HeaderMap, bound: SocketAddr) -> Result<(), Problem> {
     }
 }
 
+/// Whether a request is for `host` by name, and no page of another origin asks.
+pub(super) fn is_for(headers: &HeaderMap, host: &str) -> bool {
+    let is_host =
+        matches!(single(headers, HOST.as_str()), Ok(Some(asked)) if without_port(asked).eq_ignore_ascii_case(host));
+    is_host && !headers.contains_key(ORIGIN)
+}
+
 /// The one value of a header.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();

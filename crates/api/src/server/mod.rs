@@ -58,7 +58,22 @@ pub async fn serve(
     gateway: Arc<impl Gateway>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let router = routes::router(gateway, listener.local_addr()?);
+    serve_beside(listener, gateway, axum::Router::new(), None, shutdown).await
+}
+
+/// As [`serve`], with the calls of `beside` at the same door, behind the same guard. `public_host` is a name that the door is reached by
+/// from outside, as a proxy that speaks TLS passes it on.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_beside(
+    listener: TcpListener,
+    gateway: Arc<impl Gateway>,
+    beside: axum::Router,
+    public_host: Option<String>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let router = routes::router(gateway, beside, listener.local_addr()?, public_host);
     serve_router(listener, router, shutdown).await;
     Ok(())
 }

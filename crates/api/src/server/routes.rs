@@ -26,8 +26,13 @@ struct Door<G> {
 
 type Shared<G> = State<Arc<Door<G>>>;
 
-/// All of `/v1`, behind the guard.
-pub(super) fn router<G: Gateway>(gateway: Arc<G>, bound: SocketAddr) -> Router {
+/// All of `/v1`, and what is beside it, behind the guard.
+pub(super) fn router<G: Gateway>(
+    gateway: Arc<G>,
+    beside: Router,
+    bound: SocketAddr,
+    public_host: Option<String>,
+) -> Router {
     let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX) });
     Router::new()
         .route("/v1/health", get(health))
@@ -42,12 +47,17 @@ pub(super) fn router<G: Gateway>(gateway: Arc<G>, bound: SocketAddr) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(not_allowed)
         .with_state(door)
-        .layer(from_fn(move |request: Request, next: Next| async move {
-            let answer = match guard::check(request.headers(), bound) {
-                Ok(()) => next.run(request).await,
-                Err(problem) => respond::problem(&problem),
-            };
-            respond::mark(answer)
+        .merge(beside)
+        .layer(from_fn(move |request: Request, next: Next| {
+            let is_public = public_host.as_deref().is_some_and(|host| guard::is_for(request.headers(), host));
+            async move {
+                let checked = if is_public { Ok(()) } else { guard::check(request.headers(), bound) };
+                let answer = match checked {
+                    Ok(()) => next.run(request).await,
+                    Err(problem) => respond::problem(&problem),
+                };
+                respond::mark(answer)
+            }
         }))
 }
 

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod gateway;
+mod keys;
 mod node;
 mod prove;
 mod segment;
@@ -57,6 +58,9 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Starts a small network in a temporary directory, proves a program on it, and ends it.
     Demo(demo::DemoArgs),
+    /// Makes, lists and revokes the keys of a gateway's Bonsai API.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Shows the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -77,6 +81,7 @@ impl Command {
             Self::Status(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Doctor(args) => args.json,
+            Self::Keys(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) => false,
         }
@@ -100,6 +105,7 @@ impl Command {
             Self::Gateway(args) => daemon(gateway::run(args)),
             Self::Node(args) => daemon(node::run(args)),
             Self::Demo(args) => small(demo::run(args)),
+            Self::Keys(command) => keys::run(command),
             Self::Config(command) => config::run(&command),
         }
     }

@@ -59,6 +59,9 @@ pub struct GatewayConfig {
     pub http: SocketAddr,
     /// Cycles after which a guest is stopped unless the requester asks for fewer.
     pub cycles_max: u64,
+    /// The address that clients reach the HTTP API by, if that is not where it listens: `https://prove.example`, of a proxy that speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// Peers that may work on private jobs, unless a job names its own: peer ids as libp2p writes them.
     pub trusted: Vec<String>,
 }
@@ -136,7 +139,12 @@ impl Default for NetConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         // 2^36 cycles: some 500 times the paper's largest guest.
-        Self { http: SocketAddr::from(([127, 0, 0, 1], 7171)), cycles_max: 1 << 36, trusted: Vec::new() }
+        Self {
+            http: SocketAddr::from(([127, 0, 0, 1], 7171)),
+            cycles_max: 1 << 36,
+            public_url: None,
+            trusted: Vec::new(),
+        }
     }
 }
 
@@ -248,6 +256,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("mdns", "Whether peers on the local network find each other."),
     ("http", "Where the gateway's HTTP API listens. It has no passwords: keep it on loopback."),
     ("cycles_max", "Cycles after which a guest is stopped unless the requester asks for fewer."),
+    (
+        "public_url",
+        "The address that clients reach the HTTP API by, if that is not where it listens, as https://prove.example.",
+    ),
     ("trusted", "Peers that may work on private jobs, unless a job names its own; peer ids."),
     ("gateways", "Gateways to work for, as multiaddresses or HOST:PORT; others are found by their job notices."),
     ("po2_max", "The largest segment to offer; without this line what memory allows."),

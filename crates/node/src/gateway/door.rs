@@ -82,23 +82,13 @@ impl Door {
     }
 }
 
-impl Gateway for Door {
-    async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        let image_id =
-            manyhands_zkvm::image_id(&bytes).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()))?;
-        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: Some(image_id) })
-    }
-
-    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: None })
-    }
-
-    async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+impl Door {
+    /// Takes a job under an id that was written down before.
+    pub(super) async fn submit_as(&self, job: JobId, request: JobRequest) -> Result<Submitted, Problem> {
         if request.input.is_some_and(|input| input.size_bytes > INPUT_BYTES_MAX) {
             return Err(problem(ProblemKind::TooLarge, &format!("an input has at most {INPUT_BYTES_MAX} bytes")));
         }
         let circle = privacy::circle(request.private.as_deref(), &self.trusted)?;
-        let job = JobId(rand::random());
         let program = self.hold(job, request.program, request.input).await?;
         let image_id =
             manyhands_zkvm::image_id(&program).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()));
@@ -124,6 +114,22 @@ impl Gateway for Door {
             Err(_) => self.let_go(job).await,
         }
         submitted
+    }
+}
+
+impl Gateway for Door {
+    async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        let image_id =
+            manyhands_zkvm::image_id(&bytes).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()))?;
+        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: Some(image_id) })
+    }
+
+    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: None })
+    }
+
+    async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+        self.submit_as(JobId(rand::random()), request).await
     }
 
     async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {

@@ -17,6 +17,7 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
+use bonsai::{Book, Desk};
 use door::Door;
 use jobs_db::JobsDb;
 use shelf::Shelf;
@@ -25,6 +26,7 @@ use sweep::sweep;
 use tasks::Tasks;
 use turns::Turns;
 
+pub mod bonsai;
 mod door;
 mod jobs_db;
 mod owners;
@@ -113,7 +115,11 @@ pub async fn run(
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
     });
-    let server = tokio::spawn(manyhands_api::serve(listener, door, until(stopped)));
+    let desk = open_desk(&config, &data_dir, http, Arc::clone(&door))?;
+    let host = desk.public_host();
+    let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
+    let server = tokio::spawn(manyhands_api::serve_beside(listener, door, calls, host, until(stopped)));
+    let tending = tokio::spawn(desk.tend());
     let addresses = me.addresses.iter().map(|address| with_node(address, me.node)).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);
     let peer_id = peer_text(me.node);
@@ -123,11 +129,22 @@ pub async fn run(
     if let Some(bee) = bee {
         bee.close().await;
     }
+    tending.abort();
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
     end(archiving).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// What stands behind the Bonsai API.
+fn open_desk(config: &Config, data_dir: &DataDir, http: SocketAddr, door: Arc<Door>) -> Result<Arc<Desk>, StartError> {
+    let path = data_dir.folder().join("bonsai.db");
+    let book = Book::open(&path).map_err(|source| StartError::Database { path, source })?;
+    let folder = data_dir.folder().join("uploads");
+    let is_loopback = http.ip().is_loopback();
+    Desk::new(door, book, folder.clone(), config, is_loopback)
+        .map_err(|source| StartError::DataDir { path: folder, source })
 }
 
 /// Takes the HTTP door's address.

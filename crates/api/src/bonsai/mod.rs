@@ -1,0 +1,67 @@
+//! The Bonsai API: any RISC Zero program proves here once `BONSAI_API_URL` and `BONSAI_API_KEY` are set. Calls and answers are those of
+//! `bonsai-sdk` 1.4.3; an answer that is no success is a sentence, since the client shows it as it is.
+//!
+//! | call | what |
+//! |---|---|
+//! | `GET /images/upload/{image id}`, `/inputs/upload`, `/receipts/upload` | says where to `PUT`; 204 if the image is here |
+//! | `PUT /images/{image id}`, `/inputs/{id}`, `/receipts/{id}` | an upload, streamed to a file and answered when it is on disk |
+//! | `DELETE /images/{image id}`, `/inputs/{id}` | forgets it |
+//! | `POST /sessions/create` | a job; the same again comes back to the same session |
+//! | `GET /sessions/status/{id}`, `logs`, `exec_only_journal`, `stop` | the session |
+//! | `GET /receipts/{id}`, `GET /receipts/{id}/download` | where the receipt is; the receipt |
+//! | `POST /snark/create`, `GET /snark/status/{id}` | Groth16, where it is possible |
+//! | `GET /version`, `GET /user/quotas` | what is proved here; what the key may do |
+
+mod base;
+mod routes;
+mod spool;
+pub mod types;
+
+use std::path::Path;
+
+use manyhands_proto::Digest;
+use tempfile::NamedTempFile;
+
+use crate::types::Problem;
+pub use routes::routes;
+use types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
+
+/// What stands behind the calls.
+pub trait Bonsai: Send + Sync + 'static {
+    /// Whose key that is. A gateway without keys takes everybody for one tenant.
+    fn tenant(&self, key: Option<&str>) -> impl Future<Output = Result<Tenant, Problem>> + Send;
+    /// The folder that uploads come into; a file is moved from there, or gone.
+    fn spool(&self) -> &Path;
+    /// The gateway's address as clients reach it, if it was configured.
+    fn public_url(&self) -> Option<&str>;
+    /// Whether a program is here.
+    fn has_image(&self, tenant: &Tenant, image: Digest) -> impl Future<Output = Result<bool, Problem>> + Send;
+    /// Keeps an upload; it is on disk when this returns.
+    fn keep(
+        &self,
+        tenant: &Tenant,
+        upload: Upload,
+        file: NamedTempFile,
+        size_bytes: u64,
+    ) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Forgets an upload.
+    fn forget(&self, tenant: &Tenant, upload: Upload) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Takes a session, or finds the one that is the same; it is on disk when this returns.
+    fn create(&self, tenant: &Tenant, request: CreateSession) -> impl Future<Output = Result<Uuid, Problem>> + Send;
+    /// How a session is.
+    fn session(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<SessionStatus, Problem>> + Send;
+    /// What its guest wrote.
+    fn session_log(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
+    /// Stops it.
+    fn stop(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// The journal of a session that only executes.
+    fn journal(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
+    /// The receipt of a session that has succeeded, as `bincode` of `risc0_zkvm::Receipt`.
+    fn session_receipt(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
+    /// Makes a Groth16 receipt of a session's receipt, or of an uploaded one.
+    fn create_snark(&self, tenant: &Tenant, of: Uuid) -> impl Future<Output = Result<Uuid, Problem>> + Send;
+    /// What the key may do.
+    fn quotas(&self, tenant: &Tenant) -> impl Future<Output = Result<Quotas, Problem>> + Send;
+    /// The zkVM version that is proved here.
+    fn zkvm(&self) -> &str;
+}

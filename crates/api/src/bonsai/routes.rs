@@ -1,0 +1,301 @@
+//! The paths of the Bonsai API.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post, put};
+use manyhands_proto::Digest;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::Bonsai;
+use super::base::base;
+use super::spool::spool;
+use super::types::{CreateSession, SessionStatus, State as SessionState, Stats, Tenant, Upload, Uuid};
+use crate::types::{Problem, ProblemKind};
+
+/// Uploads at the same time; each is a file and some pieces of memory.
+const UPLOADS_MAX: usize = 32;
+/// Largest JSON body.
+const JSON_BYTES_MAX: usize = 1 << 20;
+
+struct Desk<B> {
+    bonsai: Arc<B>,
+    uploads: Semaphore,
+}
+
+type Shared<B> = State<Arc<Desk<B>>>;
+type Answer = Result<Response<Body>, Sentence>;
+
+/// A refusal as the client shows it: its text.
+struct Sentence(Problem);
+
+impl From<Problem> for Sentence {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl axum::response::IntoResponse for Sentence {
+    fn into_response(self) -> Response<Body> {
+        let status = StatusCode::from_u16(self.0.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if self.0.kind == ProblemKind::Internal {
+            tracing::warn!(message = self.0.message, "a Bonsai request failed");
+        }
+        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], self.0.message).into_response()
+    }
+}
+
+/// All calls, for [`serve_beside`](crate::serve_beside).
+pub fn routes<B: Bonsai>(bonsai: Arc<B>) -> Router {
+    let desk = Arc::new(Desk { bonsai, uploads: Semaphore::new(UPLOADS_MAX) });
+    Router::new()
+        .route("/images/upload/{id}", get(image_url::<B>))
+        .route("/images/{id}", put(put_image::<B>).delete(delete_image::<B>))
+        .route("/inputs/upload", get(input_url::<B>))
+        .route("/inputs/{id}", put(put_input::<B>).delete(delete_input::<B>))
+        .route("/receipts/upload", get(receipt_url::<B>))
+        .route("/receipts/{id}", get(receipt_at::<B>).put(put_receipt::<B>))
+        .route("/receipts/{id}/download", get(receipt::<B>))
+        .route("/sessions/create", post(create::<B>))
+        .route("/sessions/status/{id}", get(status::<B>))
+        .route("/sessions/logs/{id}", get(logs::<B>))
+        .route("/sessions/stop/{id}", get(stop::<B>))
+        .route("/sessions/exec_only_journal/{id}", get(journal::<B>))
+        .route("/snark/create", post(create_snark::<B>))
+        .route("/snark/status/{id}", get(snark_status::<B>))
+        .route("/version", get(version::<B>))
+        .route("/user/quotas", get(quotas::<B>))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(desk)
+}
+
+async fn image_url<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let tenant = tenant(&desk, &headers).await?;
+    let image = digest(&id)?;
+    if desk.bonsai.has_image(&tenant, image).await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(ok(&json!({ "url": format!("{}/images/{image}", base(&headers, desk.bonsai.public_url())) })))
+}
+
+async fn input_url<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap) -> Answer {
+    upload_url(&desk, &headers, "inputs").await
+}
+
+async fn receipt_url<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap) -> Answer {
+    upload_url(&desk, &headers, "receipts").await
+}
+
+async fn upload_url<B: Bonsai>(desk: &Desk<B>, headers: &HeaderMap, what: &str) -> Answer {
+    tenant(desk, headers).await?;
+    let id = Uuid::from_random(rand::random());
+    let url = format!("{}/{what}/{id}", base(headers, desk.bonsai.public_url()));
+    Ok(ok(&json!({ "url": url, "uuid": id.to_string() })))
+}
+
+async fn put_image<B: Bonsai>(
+    State(desk): Shared<B>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let image = digest(&id)?;
+    take(&desk, &headers, body, Upload::Image(image), PROGRAM_BYTES_MAX, "the program").await
+}
+
+async fn put_input<B: Bonsai>(
+    State(desk): Shared<B>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let id = uuid(&id)?;
+    take(&desk, &headers, body, Upload::Input(id), INPUT_BYTES_MAX, "the input").await
+}
+
+async fn put_receipt<B: Bonsai>(
+    State(desk): Shared<B>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let id = uuid(&id)?;
+    take(&desk, &headers, body, Upload::Receipt(id), INPUT_BYTES_MAX, "the receipt").await
+}
+
+async fn take<B: Bonsai>(
+    desk: &Desk<B>,
+    headers: &HeaderMap,
+    body: Body,
+    upload: Upload,
+    bytes_max: u64,
+    what: &str,
+) -> Answer {
+    let tenant = tenant(desk, headers).await?;
+    let busy = || Problem::new(ProblemKind::Busy, "too many uploads are under way; try again");
+    let _turn = desk.uploads.try_acquire().map_err(|_| busy())?;
+    let (file, size_bytes) = spool(body, desk.bonsai.spool(), bytes_max, what).await?;
+    desk.bonsai.keep(&tenant, upload, file, size_bytes).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn delete_image<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let tenant = tenant(&desk, &headers).await?;
+    desk.bonsai.forget(&tenant, Upload::Image(digest(&id)?)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn delete_input<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let tenant = tenant(&desk, &headers).await?;
+    desk.bonsai.forget(&tenant, Upload::Input(uuid(&id)?)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn create<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, body: Body) -> Answer {
+    let tenant = tenant(&desk, &headers).await?;
+    check_version(&headers, desk.bonsai.zkvm())?;
+    let request: CreateSession = json_body(body).await?;
+    let id = desk.bonsai.create(&tenant, request).await?;
+    Ok(ok(&json!({ "uuid": id.to_string() })))
+}
+
+async fn status<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    let status = desk.bonsai.session(&tenant, id).await?;
+    let download = || format!("{}/receipts/{id}/download", base(&headers, desk.bonsai.public_url()));
+    let receipt_url = status.has_receipt.then(download);
+    Ok(ok(&Written::of(status, receipt_url)))
+}
+
+/// A session's status as it is written.
+#[derive(Serialize)]
+struct Written {
+    status: SessionState,
+    receipt_url: Option<String>,
+    error_msg: Option<String>,
+    state: String,
+    elapsed_time: f64,
+    stats: Option<Stats>,
+}
+
+impl Written {
+    fn of(status: SessionStatus, receipt_url: Option<String>) -> Self {
+        Self {
+            status: status.state,
+            receipt_url,
+            error_msg: status.error,
+            state: status.stage,
+            elapsed_time: status.elapsed_s,
+            stats: status.stats,
+        }
+    }
+}
+
+async fn logs<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    let log = desk.bonsai.session_log(&tenant, id).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], log).into_response())
+}
+
+async fn stop<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    desk.bonsai.stop(&tenant, id).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn journal<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    Ok(bytes(desk.bonsai.journal(&tenant, id).await?))
+}
+
+async fn receipt_at<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    let status = desk.bonsai.session(&tenant, id).await?;
+    if !status.has_receipt {
+        let message = status.error.unwrap_or_else(|| "there is no receipt yet".to_owned());
+        return Err(Problem::not_found(message).into());
+    }
+    Ok(ok(&json!({ "url": format!("{}/receipts/{id}/download", base(&headers, desk.bonsai.public_url())) })))
+}
+
+async fn receipt<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    Ok(bytes(desk.bonsai.session_receipt(&tenant, id).await?))
+}
+
+async fn create_snark<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, body: Body) -> Answer {
+    #[derive(serde::Deserialize)]
+    struct Request {
+        session_id: String,
+    }
+    let tenant = tenant(&desk, &headers).await?;
+    let request: Request = json_body(body).await?;
+    let id = desk.bonsai.create_snark(&tenant, uuid(&request.session_id)?).await?;
+    Ok(ok(&json!({ "uuid": id.to_string() })))
+}
+
+async fn snark_status<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    tenant(&desk, &headers).await?;
+    let id = uuid(&id)?;
+    Err(Problem::not_found(format!("there is no snark {id} here")).into())
+}
+
+async fn version<B: Bonsai>(State(desk): Shared<B>) -> Answer {
+    Ok(ok(&json!({ "risc0_zkvm": [desk.bonsai.zkvm()] })))
+}
+
+async fn quotas<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap) -> Answer {
+    let tenant = tenant(&desk, &headers).await?;
+    Ok(ok(&desk.bonsai.quotas(&tenant).await?))
+}
+
+/// A receipt of another version is refused by the client's own verifier, after hours: better now.
+fn check_version(headers: &HeaderMap, ours: &str) -> Result<(), Problem> {
+    let Some(theirs) = headers.get("x-risc0-version").and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    let line = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
+    if line(theirs) == line(ours) {
+        return Ok(());
+    }
+    let theirs: String = theirs.chars().take(40).collect();
+    Err(Problem::invalid(format!(
+        "this gateway proves with risc0-zkvm {ours}, and the program asks for {theirs}, which could not verify its receipts: build it with \
+         risc0-zkvm {}, or ask a gateway of that version",
+        line(ours)
+    )))
+}
+
+async fn tenant<B: Bonsai>(desk: &Desk<B>, headers: &HeaderMap) -> Result<Tenant, Problem> {
+    desk.bonsai.tenant(headers.get("x-api-key").and_then(|key| key.to_str().ok())).await
+}
+
+async fn json_body<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let bytes = axum::body::to_bytes(body, JSON_BYTES_MAX).await;
+    let bytes = bytes.map_err(|_| Problem::invalid("the body is larger than 1 MiB, or broke off"))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::invalid(format!("the body is not the JSON of this call: {error}")))
+}
+
+fn digest(text: &str) -> Result<Digest, Problem> {
+    text.parse().map_err(|error: manyhands_proto::ids::ParseIdError| Problem::invalid(format!("an image id: {error}")))
+}
+
+fn uuid(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| Problem::not_found("there is nothing of that id here: ids are UUIDs"))
+}
+
+fn ok(value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn bytes(body: Vec<u8>) -> Response<Body> {
+    ([(CONTENT_TYPE, "application/octet-stream")], body).into_response()
+}

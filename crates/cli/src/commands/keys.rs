@@ -1,0 +1,177 @@
+//! `manyhands keys`: who may use a gateway's Bonsai API.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::options::ConfigOptions;
+use crate::screen;
+use crate::screen::table::{Align, table};
+use crate::screen::text::bytes;
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Makes a key and shows it, once. The first one shuts the door to those who have none.
+    Create(CreateArgs),
+    /// Shows who has a key, and what it may do.
+    List(ListArgs),
+    /// Ends a key at once.
+    Revoke(RevokeArgs),
+}
+
+/// Options of `keys create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Whose key it is: letters, digits and -_.@. What one has uploaded and proved, another does not see.
+    name: String,
+    /// Cycles of one session.
+    #[arg(long, value_name = "N", default_value_t = 1 << 36)]
+    cycles_max: u64,
+    /// Sessions at the same time.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    sessions_max: u32,
+    /// Megabytes of programs and inputs that are kept.
+    #[arg(long, value_name = "MB", default_value_t = 1_000)]
+    storage_mb: u64,
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// Prints the result as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `keys list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// Prints the result as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `keys revoke`.
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// Whose key.
+    name: String,
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// Prints the result as JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+impl KeysCommand {
+    /// Whether standard output is for a program.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Create(args) => args.json,
+            Self::List(args) => args.json,
+            Self::Revoke(args) => args.json,
+        }
+    }
+}
+
+/// Does it.
+pub fn run(command: KeysCommand) -> Result<ExitCode, Failure> {
+    match command {
+        KeysCommand::Create(args) => create(&args),
+        KeysCommand::List(args) => list(&args),
+        KeysCommand::Revoke(args) => revoke(&args),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn open(config: &ConfigOptions) -> Result<Keys, Failure> {
+    Ok(Keys::open(&config.load()?.data_dir)?)
+}
+
+fn create(args: &CreateArgs) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Created<'a> {
+        name: &'a str,
+        key: &'a str,
+    }
+    let limits = KeyLimits {
+        cycles_max: args.cycles_max,
+        sessions_max: args.sessions_max,
+        bytes_max: args.storage_mb.saturating_mul(1_000_000),
+    };
+    let key = open(&args.config)?.create(&args.name, limits).map_err(|problem| Failure::usage(problem.message))?;
+    if args.json {
+        screen::json(&Created { name: &args.name, key: &key });
+    } else {
+        screen::out(&key);
+        screen::err("this key is kept nowhere: note it down. A program uses it as BONSAI_API_KEY");
+    }
+    Ok(())
+}
+
+fn list(args: &ListArgs) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Listed {
+        name: String,
+        created_ms: i64,
+        revoked: bool,
+        cycles_max: u64,
+        sessions_max: u32,
+        bytes_max: u64,
+    }
+    let rows = open(&args.config)?.list().map_err(|problem| Failure::failed(problem.message))?;
+    let listed = rows.into_iter().map(|row| Listed {
+        name: row.tenant,
+        created_ms: row.created_ms,
+        revoked: row.is_revoked,
+        cycles_max: row.limits.cycles_max,
+        sessions_max: row.limits.sessions_max,
+        bytes_max: row.limits.bytes_max,
+    });
+    let listed: Vec<Listed> = listed.collect();
+    if args.json {
+        screen::json(&serde_json::json!({ "keys": listed }));
+        return Ok(());
+    }
+    let columns = [
+        ("name", Align::Left),
+        ("state", Align::Left),
+        ("cycles", Align::Right),
+        ("sessions", Align::Right),
+        ("storage", Align::Right),
+    ];
+    let cells = |row: &Listed| {
+        let state = if row.revoked { "revoked" } else { "valid" };
+        vec![
+            row.name.clone(),
+            state.to_owned(),
+            row.cycles_max.to_string(),
+            row.sessions_max.to_string(),
+            bytes(row.bytes_max),
+        ]
+    };
+    let rows: Vec<_> = listed.iter().map(cells).collect();
+    screen::out(&table(&columns, &rows).join("\n"));
+    if listed.is_empty() {
+        screen::out("no keys: whoever reaches the gateway on loopback may use it, nobody from outside");
+    }
+    Ok(())
+}
+
+fn revoke(args: &RevokeArgs) -> Result<(), Failure> {
+    let was_there = open(&args.config)?.revoke(&args.name).map_err(|problem| Failure::failed(problem.message))?;
+    if !was_there {
+        return Err(
+            Failure::new(Exit::Failed, format!("{} has no valid key", args.name)).hint("see `manyhands keys list`")
+        );
+    }
+    if args.json {
+        screen::json(&serde_json::json!({ "name": args.name, "revoked": true }));
+    } else {
+        screen::out(&format!("{} has no key any more", args.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The unmodified `bonsai-sdk`, blocking and async, against a gateway and one node: every call, errors included, and one real proof.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bonsai_sdk::responses::SessionStatusRes;
+use bonsai_sdk::{SdkErr, blocking, non_blocking};
+use manyhands_e2e::daemon::NodeProcess;
+use manyhands_e2e::gateway::{TestGateway, config};
+use manyhands_e2e::{PATIENCE, guest, tiny_input};
+use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
+
+const VERSION: &str = "3.0.6";
+
+/// A gateway at which alice and bob have keys, and what they are.
+async fn gateway() -> Result<(TestGateway, String, String)> {
+    let dir = tempfile::tempdir()?;
+    let keys = Keys::open(dir.path())?;
+    let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 3, bytes_max: 300_000_000 };
+    let small = KeyLimits { bytes_max: 100, ..limits };
+    let (alice, bob) = (keys.create("alice", limits)?, keys.create("bob", small)?);
+    let config = config(dir.path())?;
+    Ok((TestGateway::start_with(dir, config).await?, alice, bob))
+}
+
+fn told(status: &SessionStatusRes) -> String {
+    format!("{} {:?} {:?}", status.status, status.state, status.error_msg)
+}
+
+/// What `tiny` commits after ten turns of its wheel.
+fn tiny_journal(message: &str) -> Vec<u8> {
+    let wheel = (0..10).fold(1_u32, |value, _| value.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    [&wheel.to_le_bytes(), message.as_bytes()].concat()
+}
+
+fn client(url: &str, key: &str) -> blocking::Client {
+    blocking::Client::from_parts(url.to_owned(), key.to_owned(), VERSION).unwrap()
+}
+
+fn refused<T>(result: Result<T, SdkErr>, said: &str) -> Result<()> {
+    match result {
+        Ok(_) => bail!("that should have been refused: {said}"),
+        Err(SdkErr::InternalServerErr(text)) if text.contains(said) => Ok(()),
+        Err(error) => bail!("{said:?} was expected, not {error:?}"),
+    }
+}
+
+/// Asks until a session has ended.
+fn ended(client: &blocking::Client, session: &blocking::SessionId) -> Result<(SessionStatusRes, Vec<String>)> {
+    let since = std::time::Instant::now();
+    let mut stages = Vec::new();
+    while since.elapsed() < PATIENCE {
+        let status = session.status(client)?;
+        if status.status != "RUNNING" {
+            return Ok((status, stages));
+        }
+        let stage = status.state.clone().unwrap_or_default();
+        if stages.last() != Some(&stage) {
+            stages.push(stage);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    bail!("the session does not end")
+}
+
+/// Story: alice uploads, executes, proves, stops; bob sees nothing of it; a stranger nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_the_blocking_client_and_one_real_proof() -> Result<()> {
+    let (gateway, alice, bob) = gateway().await?;
+    let _node = NodeProcess::start(&gateway.address)?;
+    gateway.nodes(1).await?;
+    let url = gateway.client.address().to_owned();
+    let url = if url.starts_with("http") { url } else { format!("http://{url}") };
+    tokio::task::spawn_blocking(move || story(&url, &alice, &bob)).await??;
+    gateway.stop().await?;
+    Ok(())
+}
+
+fn story(url: &str, alice: &str, bob: &str) -> Result<()> {
+    let (alice, bob) = (client(url, alice), client(url, bob));
+    ensure!(alice.version()?.risc0_zkvm == [VERSION], "the version");
+    let quotas = alice.quotas()?;
+    ensure!((quotas.exec_cycle_limit, quotas.concurrent_proofs) == (1 << 10, 3), "the quotas");
+    refused(client(url, "mh_wrong").has_img(&"ab".repeat(32)), "opens nothing here")?;
+
+    // Programs: by their image id, checked.
+    let (program, image_id) = guest("tiny")?;
+    let image = image_id.to_string();
+    ensure!(!alice.has_img(&image)?, "nothing was uploaded yet");
+    refused(alice.upload_img(&"ab".repeat(32), program.clone()), "has the image id")?;
+    refused(alice.upload_img(&image, b"no program".to_vec()), "no program")?;
+    ensure!(!alice.upload_img(&format!("0x{image}"), program.clone())?, "it is new");
+    ensure!(alice.upload_img(&image, program)? && alice.has_img(&image)?, "it is here");
+    ensure!(!bob.has_img(&image)?, "to bob it is not");
+    refused(bob.create_session(image.clone(), String::new(), vec![], true), "was not uploaded")?;
+
+    // Executing only: the journal.
+    let input = alice.upload_input(tiny_input(10, "hello"))?;
+    refused(alice.create_session(image.clone(), "nothing".to_owned(), vec![], true), "input was not uploaded")?;
+    refused(alice.create_session(image.clone(), input.clone(), vec![input.clone()], true), "assumptions")?;
+    let executed = alice.create_session(image.clone(), input.clone(), vec![], true)?;
+    let (status, _) = ended(&alice, &executed)?;
+    ensure!(status.status == "SUCCEEDED", "{}", told(&status));
+    let stats = status.stats.context("stats are mandatory")?;
+    ensure!(
+        stats.segments == 1 && stats.cycles > 3_000 && stats.total_cycles > stats.cycles,
+        "{} of {} in {}",
+        stats.cycles,
+        stats.total_cycles,
+        stats.segments
+    );
+    ensure!(executed.exec_only_journal(&alice)? == tiny_journal("hello"), "the journal");
+    ensure!(matches!(alice.receipt_download(&executed), Err(SdkErr::ReceiptNotFound)), "no receipt of an execution");
+    refused(executed.status(&bob), "no session")?;
+    refused(executed.exec_only_journal(&bob), "no session")?;
+
+    // A guest that panics: its words.
+    let (panics, panics_id) = guest("panics")?;
+    alice.upload_img(&panics_id.to_string(), panics)?;
+    let failing = alice.create_session(panics_id.to_string(), String::new(), vec![], true)?;
+    let (status, _) = ended(&alice, &failing)?;
+    ensure!(
+        status.status == "FAILED" && status.error_msg.as_ref().is_some_and(|text| text.contains("guest")),
+        "{}",
+        told(&status)
+    );
+
+    // One that never ends: stopped.
+    let (loops, loops_id) = guest("loops")?;
+    alice.upload_img(&loops_id.to_string(), loops)?;
+    let endless = |limit| {
+        alice.create_session_with_limit(loops_id.to_string(), String::new(), vec![], true, Some((1_u64 << 29) + limit))
+    };
+    let running = [endless(1)?, endless(2)?, endless(3)?];
+    refused(endless(4), "sessions at the same time")?;
+    refused(bob.upload_input(vec![7; 101]), "your key may have")?;
+    for session in &running {
+        session.stop(&alice)?;
+        ensure!(ended(&alice, session)?.0.status == "ABORTED", "it was stopped");
+    }
+
+    // Proving: stages, stats, a receipt that RISC Zero verifies; the same again is the same session.
+    let session = alice.create_session(image.clone(), input.clone(), vec![], false)?;
+    let again = alice.upload_input(tiny_input(10, "hello"))?;
+    ensure!(alice.create_session(image.clone(), again, vec![], false)?.uuid == session.uuid, "it attaches");
+    let (status, stages) = ended(&alice, &session)?;
+    ensure!(
+        status.status == "SUCCEEDED" && status.stats.is_some() && status.elapsed_time.is_some(),
+        "{}",
+        told(&status)
+    );
+    ensure!(stages.iter().any(|stage| stage.starts_with("ProveSegments: 0/1")), "{stages:?}");
+    let receipt = alice.receipt_download(&session)?;
+    let summary = manyhands_zkvm::verify_receipt(&receipt, image_id)?;
+    ensure!(summary.journal == tiny_journal("hello"), "{summary:?}");
+    ensure!(alice.download(&status.receipt_url.context("a receipt has an address")?)? == receipt, "the same receipt");
+    ensure!(
+        alice.create_session(image.clone(), input.clone(), vec![], false)?.uuid == session.uuid,
+        "a finished one too"
+    );
+    refused(alice.create_snark(session.uuid.clone()), "no Groth16")?;
+    ensure!(matches!(bob.receipt_download(&session), Err(SdkErr::ReceiptNotFound)), "to bob there is none");
+
+    let wrong = blocking::Client::from_parts(url.to_owned(), "x".to_owned(), "2.3.1")?;
+    refused(wrong.create_session(image.clone(), input.clone(), vec![], true), "opens nothing")?;
+    alice.input_delete(&input)?;
+    refused(alice.input_delete(&input), "no such upload")?;
+    refused(bob.image_delete(&image), "no such upload")?;
+    alice.image_delete(&image)?;
+    ensure!(!alice.has_img(&image)?, "it is gone");
+    Ok(())
+}
+
+/// The async client streams files without saying how long they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_async_client_streams_its_uploads() -> Result<()> {
+    let (gateway, alice, _) = gateway().await?;
+    let url = gateway.client.address().to_owned();
+    let url = if url.starts_with("http") { url } else { format!("http://{url}") };
+    let client = non_blocking::Client::from_parts(url.clone(), alice.clone(), VERSION)?;
+    let dir = tempfile::tempdir()?;
+    let (program, image_id) = guest("tiny")?;
+    let (program_file, input_file) = (dir.path().join("program"), dir.path().join("input"));
+    std::fs::write(&program_file, program)?;
+    std::fs::write(&input_file, tiny_input(10, "streamed"))?;
+    ensure!(!client.upload_img_file(&image_id.to_string(), &program_file).await?, "it is new");
+    let input = client.upload_input_file(&input_file).await?;
+    let session = client.create_session(image_id.to_string(), input, vec![], true).await?;
+    let journal = manyhands_e2e::until("the journal", async || {
+        let status = session.status(&client).await?;
+        if status.status == "SUCCEEDED" {
+            return Ok(Some(session.exec_only_journal(&client).await?));
+        }
+        ensure!(status.status == "RUNNING", "{}", told(&status));
+        Ok(None)
+    })
+    .await?;
+    ensure!(journal == tiny_journal("streamed"), "{journal:?}");
+    ensure!(session.logs(&client).await.is_ok(), "there is a log");
+    let receipt = client.upload_receipt(b"not yet of use".to_vec()).await?;
+    ensure!(client.create_snark(receipt).await.is_err(), "no Groth16 here");
+    let other = non_blocking::Client::from_parts(url, alice, "2.3.1")?;
+    match other.create_session(image_id.to_string(), String::new(), vec![], true).await {
+        Err(SdkErr::InternalServerErr(text)) => ensure!(text.contains("risc0-zkvm 3.0"), "{text}"),
+        other => bail!("another version should be refused: {:?}", other.map(|session| session.uuid)),
+    }
+    gateway.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The Bonsai API's sessions as jobs of this gateway. Uploads are files until a session needs them; a session that proves is a job,
+//! one that only executes is run here.
+
+mod book;
+mod execute;
+mod keys;
+mod sessions;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+
+use manyhands_api::bonsai::Bonsai;
+use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
+use manyhands_api::types::{Problem, ProblemKind};
+use manyhands_proto::Digest;
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+pub(crate) use book::Book;
+pub use book::{KeyLimits, KeyRow};
+pub use keys::Keys;
+use keys::{broken, hash_of};
+
+use super::door::Door;
+
+/// How often uploads that nobody uses are looked for.
+const TIDY_TIME: Duration = Duration::from_secs(3600);
+
+/// The name of everybody, while there are no keys.
+const OPEN_TENANT: &str = "local";
+
+/// What the one tenant of a gateway without keys may do, beside the gateway's own limits.
+const OPEN_SESSIONS_MAX: u32 = 10_000;
+
+/// The state behind the calls.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(super) door: Arc<Door>,
+    book: Arc<Book>,
+    /// Where uploads lie.
+    folder: PathBuf,
+    public_url: Option<String>,
+    /// Whether the door may be open to everybody who reaches it: on loopback.
+    may_be_open: bool,
+    /// Bytes of the store, which bound the uploads of who has no key.
+    store_limit_bytes: u64,
+    /// Sessions that execute now.
+    running: Mutex<BTreeMap<Uuid, AbortHandle>>,
+    /// Guests executed at the same time.
+    executions: Arc<Semaphore>,
+    /// The desk itself, for tasks that outlive a call.
+    me: Weak<Self>,
+    /// Sessions taken one after the other, so that two that are the same find each other.
+    creating: tokio::sync::Mutex<()>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        door: Arc<Door>,
+        book: Book,
+        folder: PathBuf,
+        config: &crate::Config,
+        may_be_open: bool,
+    ) -> std::io::Result<Arc<Self>> {
+        std::fs::create_dir_all(&folder)?;
+        Ok(Arc::new_cyclic(|me| Self {
+            door,
+            book: Arc::new(book),
+            folder,
+            public_url: config.gateway.public_url.clone(),
+            may_be_open,
+            store_limit_bytes: config.store_limit_bytes,
+            running: Mutex::default(),
+            executions: Arc::new(Semaphore::new(1)),
+            me: me.clone(),
+            creating: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The name in the configured public address.
+    pub(crate) fn public_host(&self) -> Option<String> {
+        let (_, rest) = self.public_url.as_deref()?.split_once("://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        Some(host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned()).filter(|name| !name.is_empty())
+    }
+
+    /// Takes up what a restart cut off, and clears up every hour.
+    pub(crate) async fn tend(self: Arc<Self>) {
+        match self.resume().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "sessions that only execute are run again"),
+            Err(problem) => tracing::warn!(%problem, "sessions that only execute cannot be taken up again"),
+        }
+        let mut hourly = tokio::time::interval(TIDY_TIME);
+        loop {
+            hourly.tick().await;
+            if let Err(problem) = self.tidy_uploads().await {
+                tracing::warn!(%problem, "uploads that nobody uses could not be removed");
+            }
+        }
+    }
+
+    fn shared(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Runs work on the database on a thread that may block.
+    async fn on_book<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Book) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let book = Arc::clone(&self.book);
+        let done = tokio::task::spawn_blocking(move || work(&book)).await;
+        done.map_err(|_| stopping())?.map_err(|error| broken(&error))
+    }
+
+    async fn limits(&self, tenant: &Tenant) -> Result<KeyLimits, Problem> {
+        let name = tenant.clone();
+        let limits = self.on_book(move |book| book.limits(&name)).await?;
+        Ok(limits.unwrap_or(KeyLimits {
+            cycles_max: self.door.cycles_max,
+            sessions_max: OPEN_SESSIONS_MAX,
+            bytes_max: self.store_limit_bytes,
+        }))
+    }
+}
+
+impl Bonsai for Desk {
+    async fn tenant(&self, key: Option<&str>) -> Result<Tenant, Problem> {
+        let unknown = |message: &str| Problem::new(ProblemKind::Unauthorized, message);
+        let hash = key.map(hash_of);
+        let (has_keys, row) = self
+            .on_book(move |book| Ok((book.has_keys()?, hash.map(|hash| book.key(hash)).transpose()?.flatten())))
+            .await?;
+        match row {
+            Some(row) => Ok(Tenant(row.tenant)),
+            None if !has_keys && self.may_be_open => Ok(Tenant(OPEN_TENANT.to_owned())),
+            None if !has_keys => Err(unknown(
+                "this gateway can be reached from outside and has no keys yet: make one there with `manyhands keys create NAME`",
+            )),
+            None => {
+                Err(unknown("this key opens nothing here: set BONSAI_API_KEY to one from `manyhands keys create NAME`"))
+            }
+        }
+    }
+
+    fn spool(&self) -> &Path {
+        &self.folder
+    }
+
+    fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
+    }
+
+    async fn has_image(&self, tenant: &Tenant, image: Digest) -> Result<bool, Problem> {
+        Ok(self.find(tenant, Upload::Image(image)).await?.is_some())
+    }
+
+    async fn keep(&self, tenant: &Tenant, upload: Upload, file: NamedTempFile, size_bytes: u64) -> Result<(), Problem> {
+        self.keep_upload(tenant, upload, file, size_bytes).await
+    }
+
+    async fn forget(&self, tenant: &Tenant, upload: Upload) -> Result<(), Problem> {
+        self.forget_upload(tenant, upload).await
+    }
+
+    async fn create(&self, tenant: &Tenant, request: CreateSession) -> Result<Uuid, Problem> {
+        self.create_session(tenant, request).await
+    }
+
+    async fn session(&self, tenant: &Tenant, id: Uuid) -> Result<SessionStatus, Problem> {
+        self.status_of(&self.row(tenant, id).await?).await
+    }
+
+    async fn session_log(&self, tenant: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        let row = self.row(tenant, id).await?;
+        match row.job {
+            Some(job) => manyhands_api::Gateway::log(&*self.door, job).await,
+            None => Ok(row.end.map(|end| end.log).unwrap_or_default()),
+        }
+    }
+
+    async fn stop(&self, tenant: &Tenant, id: Uuid) -> Result<(), Problem> {
+        self.stop_session(tenant, id).await
+    }
+
+    async fn journal(&self, tenant: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        self.journal_of(&self.row(tenant, id).await?).await
+    }
+
+    async fn session_receipt(&self, tenant: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        let job = self.row(tenant, id).await?.job;
+        let job =
+            job.ok_or_else(|| Problem::not_found("this session only executes: it has a journal and no receipt"))?;
+        manyhands_api::Gateway::receipt(&*self.door, job).await.map(|(_, bytes)| bytes)
+    }
+
+    async fn create_snark(&self, tenant: &Tenant, of: Uuid) -> Result<Uuid, Problem> {
+        // Its owner hears of a wrong id first.
+        if self.find(tenant, Upload::Receipt(of)).await?.is_none() {
+            self.row(tenant, of).await?;
+        }
+        Err(Problem::new(
+            ProblemKind::Unfit,
+            "this gateway makes no Groth16 receipts yet: ask for a succinct receipt (ProverOpts::succinct()), and make Groth16 of it with \
+             risc0-zkvm's own prover on a machine with x86-64 and Docker",
+        ))
+    }
+
+    async fn quotas(&self, tenant: &Tenant) -> Result<Quotas, Problem> {
+        let limits = self.limits(tenant).await?;
+        let mega = |cycles: u64| i64::try_from(cycles >> 20).unwrap_or(i64::MAX);
+        Ok(Quotas {
+            exec_cycle_limit: mega(limits.cycles_max.min(self.door.cycles_max)),
+            concurrent_proofs: i64::from(limits.sessions_max),
+            cycle_budget: i64::MAX,
+            cycle_usage: 0,
+            dedicated_executor: 0,
+            dedicated_gpu: 0,
+        })
+    }
+
+    fn zkvm(&self) -> &str {
+        // Clients know the number alone.
+        manyhands_zkvm::ZKVM_VERSION.rsplit(' ').next().unwrap_or_default()
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::internal("the gateway is stopping; try again when it is back")
+}
