@@ -338,6 +338,41 @@ fn below_the_floor_nothing_new_is_taken_and_all_else_goes_on() {
     store.put_blob(&owner("a"), b"new").unwrap();
 }
 
+/// The file shrinks little when chunks go, and what they leave inside it takes others though the disk is at its floor. What the cache has
+/// is left at the first refusal.
+#[test]
+fn what_went_makes_room_inside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(1 << 30));
+    let bounds = Bounds::new(PLENTY).with_floor(100 << 20, Gauge(Arc::clone(&free)));
+    let path = folder.path().join("chunks.redb");
+    let store = ChunkStore::open_within(&path, bounds).unwrap();
+    store.put_blob(&owner("a"), &noise(16 << 20, 1)).unwrap();
+    free.store(0, Ordering::Relaxed);
+    let filled = (10..).find_map(|seed| store.put_blob(&owner("b"), &noise(1 << 20, seed)).err());
+    assert!(matches!(filled, Some(StoreError::LowSpace { .. })));
+    assert!(matches!(store.admits(1 << 20).unwrap(), Admission::LowSpace { .. }));
+
+    store.release_owner(&owner("a")).unwrap();
+    let before_bytes = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(store.admits(2 << 20).unwrap(), Admission::Yes);
+    assert!(matches!(store.admits(64 << 20).unwrap(), Admission::LowSpace { .. }));
+    store.put_blob(&owner("a"), &noise(2 << 20, 2)).unwrap();
+    let (download, _) = pre_order(&noise(1 << 20, 3));
+    drop(store.begin_download(&owner("a"), download).unwrap().unwrap());
+    store.put_blob(&owner("a"), &noise(1 << 20, 4)).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() <= before_bytes);
+
+    let filled = (100..).find_map(|seed| store.put_blob(&owner("a"), &noise(1 << 20, seed)).err());
+    assert!(matches!(filled, Some(StoreError::LowSpace { .. })));
+    store.release_owner_to_cache(&owner("a")).unwrap();
+    assert_eq!(store.admits(4 << 20).unwrap(), Admission::Yes, "the cache yields");
+    assert!(matches!(store.put_blob(&owner("b"), &noise(4 << 20, 6)), Err(StoreError::LowSpace { .. })));
+    store.put_blob(&owner("b"), &noise(4 << 20, 6)).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() <= before_bytes);
+    assert_sound(&store);
+}
+
 /// Within one long write the disk is looked at again and again.
 #[test]
 fn a_long_write_stops_at_the_floor() {

@@ -141,6 +141,13 @@ impl Ledger<'_> {
         }
     }
 
+    /// Evicts, oldest use first, until `bytes` have gone or nothing is left.
+    pub(super) fn yield_cache(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let left_bytes = self.cached_bytes.saturating_sub(bytes);
+        while self.cached_bytes > left_bytes && self.evict_oldest()? {}
+        Ok(())
+    }
+
     /// Removes cached roots that cannot be read. Tells how many.
     pub(super) fn drop_unreadable_cache(&mut self) -> Result<usize, StoreError> {
         let mut unreadable = BTreeSet::new();

@@ -37,8 +37,8 @@ impl Ledger<'_> {
             return self.repair(number, reference, wire, is_only_form);
         }
         let length = wire.len();
-        if let Some(floor) = self.bounds.floor.as_ref().filter(|_| self.new_chunks.is_multiple_of(CHECK_CHUNKS)) {
-            floor.require(length as u64)?;
+        if self.new_chunks.is_multiple_of(CHECK_CHUNKS) {
+            self.require_disk(length as u64, self.used_bytes)?;
         }
         self.require_room(length as u64)?;
         self.new_chunks += 1;

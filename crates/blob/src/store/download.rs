@@ -224,9 +224,7 @@ impl Ledger<'_> {
     fn reserve(&mut self, size_bytes: u64) -> Result<u64, StoreError> {
         let bytes = shape::stored_bytes(size_bytes);
         self.require_room(bytes)?;
-        if let Some(floor) = &self.bounds.floor {
-            floor.require(bytes)?;
-        }
+        self.require_disk(bytes, self.used_bytes.saturating_add(self.reserved_bytes))?;
         self.reserved_bytes += bytes;
         Ok(bytes)
     }

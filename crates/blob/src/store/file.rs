@@ -58,6 +58,14 @@ impl StoreFile {
         Ok(std::fs::metadata(path).map_err(|source| StoreError::Io { source })?.len())
     }
 
+    /// What the file takes of the disk, in bytes: less than its length, as redb makes it longer before it writes there.
+    pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
+        let Some(path) = &self.path else { return Ok(0) };
+        let stat = rustix::fs::stat(path).map_err(|error| StoreError::Io { source: error.into() })?;
+        // In units of 512 bytes, whatever the file system's own.
+        Ok(u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512))
+    }
+
     /// Moves what is used to the front of the file and cuts off the rest. False, and nothing done, while a reader or a
     /// writer is at work; others wait until it is done.
     pub(super) fn compact(&self) -> Result<bool, StoreError> {

@@ -9,7 +9,7 @@ use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::members::Pages;
 use super::root::{Root, RootRow};
-use super::space::Bounds;
+use super::space::{Bounds, inside_bytes};
 use super::{StoreError, pack, tables};
 use crate::any::AnyChunk;
 use crate::chunk::Chunk;
@@ -43,10 +43,12 @@ pub(super) struct Ledger<'t> {
     /// Where among the cache's uses eviction goes on: what is before it could not be evicted.
     pub(super) evict_from: u64,
     pub(super) bounds: &'t Bounds,
+    /// What the file took of the disk before this transaction.
+    file_bytes: u64,
 }
 
 impl<'t> Ledger<'t> {
-    pub(super) fn open(txn: &'t WriteTransaction, bounds: &'t Bounds) -> Result<Self, StoreError> {
+    pub(super) fn open(txn: &'t WriteTransaction, bounds: &'t Bounds, file_bytes: u64) -> Result<Self, StoreError> {
         let counters = txn.open_table(tables::COUNTERS)?;
         let counter = |name| tables::counter(&counters, name);
         Ok(Self {
@@ -73,8 +75,15 @@ impl<'t> Ledger<'t> {
             new_chunks: 0,
             evict_from: 0,
             bounds,
+            file_bytes,
             counters,
         })
+    }
+
+    /// Refuses if the disk, or the room inside the file beside `kept_bytes`, does not take `needed_bytes` of new chunks.
+    pub(super) fn require_disk(&self, needed_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {
+        let Some(floor) = &self.bounds.floor else { return Ok(()) };
+        floor.require(needed_bytes, inside_bytes(self.file_bytes, kept_bytes))
     }
 
     /// Writes what was held back. The transaction can be committed after it.

@@ -9,8 +9,9 @@
 //! - What nobody holds is gone, unless it was released to the cache: that is evicted, oldest use first, when its room is
 //!   needed.
 //! - At the limit the next chunk is refused with [`StoreError::Full`], which says by how much. A download reserves its
-//!   whole size before its first chunk. Below the disk's floor ([`Bounds::with_floor`]) new chunks are refused with
-//!   [`StoreError::LowSpace`] while reading and deleting go on.
+//!   whole size before its first chunk. Where the file would have to grow below the disk's floor
+//!   ([`Bounds::with_floor`]) new chunks are refused with [`StoreError::LowSpace`] while reading and deleting go on;
+//!   some of the cache goes then, so that they find room inside the file when they come again.
 //! - Every chunk is verified again when read: a bad disk shows as [`StoreError::Corrupt`], never as wrong bytes.
 //!
 //! # Layout
@@ -75,6 +76,9 @@ use roots::Last;
 
 /// Bytes taken from a reader at a time: a multiple of the payload that keeps the calls few and the memory small.
 const READ_BYTES: usize = 64 * 1024;
+
+/// What the cache yields to a write that found no room on the disk, in bytes: a segment's blob and more.
+const YIELD_BYTES: u64 = 64 << 20;
 
 /// A store of blobs. Cheap to clone; clones share the open file.
 #[derive(Debug, Clone)]
@@ -217,10 +221,20 @@ impl ChunkStore {
         self.write(|ledger| ledger.discard(reference))
     }
 
-    /// Runs `work` in one transaction: all of it is on disk afterwards, or nothing.
+    /// Runs `work` in one transaction: all of it is on disk afterwards, or nothing. For want of room on the disk some of the cache goes,
+    /// after the refusal: pages are used anew by the next transaction only.
     fn write<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = self.transact(work);
+        if matches!(outcome, Err(StoreError::LowSpace { .. })) {
+            self.transact(|ledger| ledger.yield_cache(YIELD_BYTES))?;
+        }
+        outcome
+    }
+
+    fn transact<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let file_bytes = self.inner.file.disk_bytes()?;
         let txn = self.inner.file.begin_write()?;
-        let mut ledger = Ledger::open(&txn, &self.inner.bounds)?;
+        let mut ledger = Ledger::open(&txn, &self.inner.bounds, file_bytes)?;
         let recent = std::mem::take(&mut *self.inner.recent());
         ledger.note_uses(recent)?;
         let outcome = work(&mut ledger)?;

@@ -11,6 +11,9 @@ use super::StoreError;
 /// system call) costs nothing beside it.
 pub(super) const CHECK_CHUNKS: u64 = 1024;
 
+/// What a file has beside its chunks, however few they are (a new one has 1.6 MB, own measurement), and what deleting takes.
+const OVERHEAD_BYTES: u64 = 4 << 20;
+
 /// Tells how much room there is below a store.
 pub trait FreeSpace: fmt::Debug + Send + Sync {
     /// Bytes that this process may still write.
@@ -69,14 +72,27 @@ impl Bounds {
 }
 
 impl Floor {
-    /// Refuses if the disk has not room for `needed_bytes` of chunks above the floor.
-    pub(super) fn require(&self, needed_bytes: u64) -> Result<(), StoreError> {
+    /// Refuses if there is not room for `needed_bytes` of chunks: `inside_bytes` of the file, then what the disk has above the floor.
+    pub(super) fn require(&self, needed_bytes: u64, inside_bytes: u64) -> Result<(), StoreError> {
+        let growth_bytes = in_file(needed_bytes).saturating_sub(inside_bytes);
+        if growth_bytes == 0 && inside_bytes > 0 {
+            return Ok(());
+        }
         let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
-        // The file is up to 1.25 times as large as its chunks; see `Usage`.
-        let due_bytes = self.bytes.saturating_add(needed_bytes).saturating_add(needed_bytes / 4);
-        if free_bytes < due_bytes {
+        if free_bytes < self.bytes.saturating_add(growth_bytes) {
             return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes });
         }
         Ok(())
     }
+}
+
+/// What a file that takes `file_bytes` of the disk, with `kept_bytes` of chunks, takes in before it grows. A file shrinks little when chunks
+/// go, except by [`ChunkStore::gc`](super::ChunkStore::gc): their pages wait for others.
+pub(super) fn inside_bytes(file_bytes: u64, kept_bytes: u64) -> u64 {
+    file_bytes.saturating_sub(in_file(kept_bytes)).saturating_sub(OVERHEAD_BYTES)
+}
+
+/// The file is up to 1.25 times as large as its chunks; see [`Usage`](super::Usage).
+const fn in_file(chunk_bytes: u64) -> u64 {
+    chunk_bytes.saturating_add(chunk_bytes / 4)
 }

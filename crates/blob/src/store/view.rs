@@ -6,6 +6,7 @@ use manyhands_proto::{BlobRef, Reference};
 use redb::ReadableTable as _;
 
 use super::root::Extent;
+use super::space::inside_bytes;
 use super::{ChunkStore, Owner, StoreError, tables};
 use crate::shape;
 
@@ -150,12 +151,14 @@ impl ChunkStore {
         if short_bytes > 0 {
             return Ok(Admission::OverLimit { short_bytes });
         }
-        match self.inner.bounds.floor.as_ref().map(|floor| floor.require(needed_bytes)) {
-            None | Some(Ok(())) => Ok(Admission::Yes),
-            Some(Err(StoreError::LowSpace { free_bytes, floor_bytes })) => {
+        let Some(floor) = &self.inner.bounds.floor else { return Ok(Admission::Yes) };
+        let kept_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes).saturating_sub(usage.cached_bytes);
+        match floor.require(needed_bytes, inside_bytes(self.inner.file.disk_bytes()?, kept_bytes)) {
+            Ok(()) => Ok(Admission::Yes),
+            Err(StoreError::LowSpace { free_bytes, floor_bytes }) => {
                 Ok(Admission::LowSpace { free_bytes, floor_bytes })
             }
-            Some(Err(error)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }
