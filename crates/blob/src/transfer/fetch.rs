@@ -162,22 +162,32 @@ async fn receive_chunk<S: AsyncRead + Unpin>(
     expected: Expected,
 ) -> Result<(), FetchError> {
     let number = download.saved_chunks() + download.pending_chunks() as u64;
-    let (mut prefix, due_bytes) = ([0; 2], expected.wire_bytes());
-    if !pace.fill(stream, &mut prefix).await? {
-        return Err(cut_short(download));
-    }
-    let got_bytes = usize::from(u16::from_le_bytes(prefix));
-    if got_bytes != due_bytes {
-        return Err(FetchError::Length { chunk: number, got_bytes, due_bytes });
-    }
     let mut buffer = [0; WIRE_BYTES_MAX];
-    let wire = buffer.get_mut(..due_bytes).unwrap_or_default();
-    if !pace.fill(stream, wire).await? {
+    let wire = buffer.get_mut(..expected.wire_bytes()).unwrap_or_default();
+    if !receive_wire(stream, pace, number, wire).await? {
         return Err(cut_short(download));
     }
     let chunk =
         Chunk::verify(expected.reference, wire).map_err(|source| FetchError::Chunk { chunk: number, source })?;
     download.accept(chunk).map_err(|source| FetchError::Shape { chunk: number, source })
+}
+
+/// Reads the chunk of that number, whose length is that of `wire`; false if the stream ends before it does.
+pub(super) async fn receive_wire<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pace: &mut Pace,
+    chunk: u64,
+    wire: &mut [u8],
+) -> Result<bool, FetchError> {
+    let mut prefix = [0; 2];
+    if !pace.fill(stream, &mut prefix).await? {
+        return Ok(false);
+    }
+    let (got_bytes, due_bytes) = (usize::from(u16::from_le_bytes(prefix)), wire.len());
+    if got_bytes != due_bytes {
+        return Err(FetchError::Length { chunk, got_bytes, due_bytes });
+    }
+    pace.fill(stream, wire).await
 }
 
 fn cut_short(download: &Download) -> FetchError {

@@ -9,7 +9,7 @@ use manyhands_proto::limits::INPUT_BYTES_MAX;
 pub struct TransferLimits {
     /// Largest blob asked for, in bytes. Default: the largest that any message of the protocol can name, an input.
     pub blob_bytes_max: u64,
-    /// Time for a request to arrive or to be sent, and for the last bytes and the end of the stream. Default 10 s: 45
+    /// Time for a request to arrive or to be sent, and for the last bytes and the end of the stream. Default 10 s: 49
     /// bytes over the worst link that can still prove for money.
     pub request_timeout: Duration,
     /// Time until the holder's status. Default 20 s: a busy disk's queue and a relayed round trip.

@@ -1,14 +1,15 @@
 //! The blob stream protocol `/manyhands/blob/2`: one stream, one blob, verified as it comes.
 //!
 //! ```text
-//! asker:  kind u8 (1 plain, 2 encrypted) | reference 32 bytes | size u64 | skip u32           45 bytes, numbers little-endian
-//! holder: status u8, and if it is Ok the chunks from number `skip` on, in pre-order
+//! asker:  kind u8 (1 plain, 2 encrypted) | reference 32 bytes | size u64 | skip u32 | take u32   49 bytes, numbers little-endian
+//! holder: status u8, and if it is Ok `take` chunks from number `skip` on, in pre-order
 //!         (of an encrypted tree backwards: the root, then the children of each, the last one first):
 //!         length u16 | span u64 | payload
 //! ```
 //! The asker knows each chunk's address and length before its first byte comes ([`Walk`](crate::Walk)), so the first
 //! wrong byte ends the stream, nothing is allocated by the holder's numbers, and a stream can be cut anywhere and
-//! resumed with `skip`. Bytes after the last chunk are not read.
+//! resumed with `skip`. Bytes after the last chunk are not read, and an asker may close the
+//! stream before it.
 //!
 //! Works over any [`futures::io`] stream; who is asked and how streams are opened is the caller's. Needs a tokio
 //! runtime for timers and for the store's blocking calls.
