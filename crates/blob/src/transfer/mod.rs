@@ -11,15 +11,21 @@
 //! resumed with `skip`. Bytes after the last chunk are not read, and an asker may close the
 //! stream before it.
 //!
+//! [`fetch`] takes a blob from one holder; [`fetch_shared`] takes a large one from several at once, each giving another part. What comes
+//! before its turn is held until the chunk above it proves it, and whoever sent what is not proven so is named.
+//!
 //! Works over any [`futures::io`] stream; who is asked and how streams are opened is the caller's. Needs a tokio
 //! runtime for timers and for the store's blocking calls.
 
+mod ahead;
 mod error;
 mod fetch;
 mod limits;
 mod pace;
+mod parts;
 mod sealed;
 mod serve;
+mod shared;
 mod wire;
 
 pub use error::{FetchError, ServeError};
@@ -27,6 +33,7 @@ pub use fetch::{Fetched, fetch};
 pub use limits::TransferLimits;
 pub use sealed::{SealedDownload, fetch_sealed};
 pub use serve::{BlobServer, SERVE_BATCH_CHUNKS, Served};
+pub use shared::{SHARED_BYTES_MIN, SOURCES_AT_ONCE, Shared, Sources, fetch_shared};
 pub use wire::{Kind, REQUEST_BYTES, Request, Status, WireError};
 
 use crate::StoreError;
