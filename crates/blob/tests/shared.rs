@@ -131,13 +131,13 @@ async fn hold(mut stream: Stream, chunks: &[Chunk], does: Does, sent: impl Fn(u6
         Does::Refuses | Does::Absent => return stream.write_all(&[Status::NotFound.encode()]).await,
     };
     stream.write_all(&[Status::Ok.encode()]).await?;
-    let from = request.skip_chunks as usize;
-    for number in from..from + request.take_chunks as usize {
+    let (from, count) = (request.skip_chunks as usize, request.take_chunks as usize);
+    for (number, chunk) in chunks.iter().enumerate().skip(from).take(count) {
         sleep(Duration::from_millis(per_chunk_ms)).await;
         if matches!(does, Does::Dies(_, after) if sent(0) >= after) {
             return Ok(());
         }
-        let mut framed = [&(chunks[number].wire().len() as u16).to_le_bytes(), chunks[number].wire()].concat();
+        let mut framed = [&(chunk.wire().len() as u16).to_le_bytes(), chunk.wire()].concat();
         if matches!(does, Does::Lies(_, lie) if lie == number) {
             *framed.last_mut().unwrap() ^= 1;
         }
@@ -394,8 +394,10 @@ async fn real_holders_serve_the_parts_and_count_them() {
     }
     let bytes = noise(3_000_000, 1);
     let stores: Vec<TempStore> = (0..4).map(|_| temp_store(PLENTY)).collect();
-    let blobs = stores.iter().map(|from| from.store.put_blob(&owner("x"), &bytes).unwrap());
-    let blob = blobs.last().unwrap();
+    let blob = pre_order(&bytes).0;
+    for from in &stores {
+        assert_eq!(from.store.put_blob(&owner("x"), &bytes).unwrap(), blob);
+    }
     let server = |from: &TempStore| BlobServer::new(from.store.clone(), TransferLimits::default());
     let servers = Servers(stores.iter().map(server).collect(), Arc::new(Mutex::new(vec![0; 4])));
     let to = temp_store(PLENTY);

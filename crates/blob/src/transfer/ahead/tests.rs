@@ -13,7 +13,10 @@ use proptest::prelude::*;
 fn blob(size: u32) -> (BlobRef, Vec<Chunk>) {
     let bytes: Vec<u8> = (0..size).flat_map(|number| (number / 4).to_le_bytes()).take(size as usize).collect();
     let mut chunks = BTreeMap::new();
-    let mut keep = |chunk: Chunk| Ok::<_, Infallible>(drop(chunks.insert(chunk.reference(), chunk)));
+    let mut keep = |chunk: Chunk| {
+        chunks.insert(chunk.reference(), chunk);
+        Ok::<_, Infallible>(())
+    };
     let mut splitter = Splitter::new();
     splitter.update(&bytes, &mut keep).unwrap();
     let blob = splitter.finish(&mut keep).unwrap();
