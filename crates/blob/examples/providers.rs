@@ -70,6 +70,8 @@ impl Sources for Company {
     }
 
     fn failed(&self, _: usize, _: &FetchError) {}
+
+    fn slow(&self, _: usize, _: u64) {}
 }
 
 /// Passes bytes on as fast as the line is: the bucket is empty at first, and holds what comes in a tenth of a second.

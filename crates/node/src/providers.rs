@@ -208,6 +208,15 @@ impl Sources for Order<'_> {
             self.providers.note(holder.node, error);
         }
     }
+
+    fn slow(&self, source: usize, sent_chunks: u64) {
+        let Some(holder) = self.holders.get(source) else { return };
+        tracing::debug!(node = %holder.node.short(), sent_chunks, "a provider was much slower than another");
+        // While others gave whole parts it was not even reached.
+        if sent_chunks == 0 {
+            self.providers.shunned().add(holder.node, Instant::now() + SHUN);
+        }
+    }
 }
 
 /// What a provider may take: the last one as long as a home line needs, the others only as long as they are no loss of time.
@@ -476,6 +485,27 @@ pub(crate) mod tests {
         providers.fetch(&owner, blob, &[gone(), order[2].clone()]).await.unwrap();
         assert!(own.read_blob(&blob, 1 << 22).unwrap() == bytes);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    /// It has the first part, and with it the root: without the others' help it would all wait for it.
+    #[tokio::test]
+    async fn one_that_says_nothing_while_others_give_is_left_out() {
+        let ((_a, full), (_b, own)) = (store(), store());
+        let owner = Owner::new("x").unwrap();
+        let bytes = stub::bytes(400_000);
+        let blob = full.put_blob(&owner, &bytes).unwrap();
+        let (_net1, silent) = peer(|_, mut stream: BlobStream| {
+            tokio::spawn(async move { while stream.read(&mut [0]).await.is_ok_and(|count| count > 0) {} });
+        })
+        .await;
+        let (_net2, first) = keeper(full.clone()).await;
+        let (_net3, second) = keeper(full).await;
+        let (me, _) = keeper(own.clone()).await;
+        let providers = Providers::new(me, own.clone(), Storage::Embedded);
+        let holders = [silent, first.clone(), second.clone()];
+        providers.fetch(&owner, blob, &holders).await.unwrap();
+        assert!(own.read_blob(&blob, 1 << 20).unwrap() == bytes);
+        assert_eq!(providers.shunned().order(&holders, Instant::now()), [first, second]);
     }
 
     /// A Bee node that answers each download with these bytes.

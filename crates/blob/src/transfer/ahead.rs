@@ -36,7 +36,7 @@ pub(super) struct Wrong {
     pub(super) source: usize,
     /// Why it is wrong.
     pub(super) error: FetchError,
-    /// The numbers of that chunk and of all others of this source that are not proven; they are not held any more.
+    /// The numbers of that chunk, of all others of this source that are not proven, and of those between them; they are not held any more.
     pub(super) lost: Vec<u64>,
 }
 
@@ -108,7 +108,7 @@ impl Ahead {
             }
         }
         // Only now, as what was just proven is none of what they lose.
-        let lost = |(source, error)| Wrong { source, error, lost: self.drop_unproven(source) };
+        let lost = |(source, error)| Wrong { source, error, lost: self.drop_doubtful(source) };
         wrong.into_iter().map(lost).collect()
     }
 
@@ -120,11 +120,24 @@ impl Ahead {
         numbers.zip(held.chunk.children()).collect()
     }
 
-    /// Lets go of all that a source sent and that is not proven, and tells the numbers.
-    pub(super) fn drop_unproven(&mut self, source: usize) -> Vec<u64> {
-        let doubtful = |held: &Held| held.source == source && !held.is_proven;
-        let lost = self.held.iter().filter(|(_, held)| doubtful(held)).map(|(number, _)| *number).collect();
-        self.held.retain(|_, held| !doubtful(held));
+    /// Lets go of all that a source sent and that is not proven, and tells the numbers. Proven chunks of its own that lie between such go
+    /// as well: otherwise a liar that mixes true and false ones would have each false one asked for by itself.
+    pub(super) fn drop_doubtful(&mut self, source: usize) -> Vec<u64> {
+        let (mut lost, mut between, mut before, mut is_after_lost) = (Vec::new(), Vec::new(), None, false);
+        for (number, held) in self.held.iter().filter(|(_, held)| held.source == source) {
+            if before.replace(*number).is_none_or(|before| before + 1 != *number) {
+                between.clear();
+                is_after_lost = false;
+            }
+            if !held.is_proven {
+                lost.append(&mut between);
+                lost.push(*number);
+                is_after_lost = true;
+            } else if is_after_lost {
+                between.push(*number);
+            }
+        }
+        lost.iter().for_each(|number| drop(self.held.remove(number)));
         lost
     }
 }

@@ -52,6 +52,16 @@ impl Default for TransferLimits {
 }
 
 impl TransferLimits {
+    /// For one of so many streams that share this side's line: each must bring its share of the least rates.
+    pub fn shared_by(self, streams: usize) -> Self {
+        let streams = u64::try_from(streams).unwrap_or(u64::MAX).max(1);
+        Self {
+            window_bytes_min: self.window_bytes_min / streams,
+            rate_bytes_per_s_min: self.rate_bytes_per_s_min / streams,
+            ..self
+        }
+    }
+
     /// Time for `bytes` in all: the grace and what the least average rate needs.
     pub fn deadline(&self, bytes: u64) -> Duration {
         self.grace.saturating_add(Duration::from_secs(bytes / self.rate_bytes_per_s_min.max(1)))

@@ -134,3 +134,28 @@ impl Pace {
         self.window_bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use futures::io::Cursor;
+
+    /// While this side was busy for a minute nothing was read; what then comes is in time, if the minute is told.
+    #[tokio::test(start_paused = true)]
+    async fn time_that_this_side_was_busy_is_not_held_against_the_holder() {
+        for is_told in [true, false] {
+            let pauses = Pauses::default();
+            let mut pace = Pace::start(&TransferLimits::default(), 1_000).without(pauses.clone());
+            let mut stream = Cursor::new([7; 1_000]);
+            assert!(pace.fill(&mut stream, &mut [0; 10]).await.unwrap());
+            let since = Instant::now();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            if is_told {
+                pauses.add(since);
+            }
+            let filled = pace.fill(&mut stream, &mut [0; 10]).await;
+            assert_eq!(filled.is_ok(), is_told, "{filled:?}");
+        }
+    }
+}

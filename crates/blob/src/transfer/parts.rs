@@ -97,6 +97,11 @@ impl Parts {
         !self.idle.is_empty()
     }
 
+    /// Sources that are giving a part.
+    pub(super) fn busy(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Whether nobody is left to ask.
     pub(super) fn is_over(&self) -> bool {
         let nobody = self.parts.is_empty() && self.idle.is_empty();

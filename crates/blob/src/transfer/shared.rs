@@ -49,11 +49,14 @@ pub trait Sources: Sync {
     /// A new stream to one of them. Takes no longer than the caller of [`fetch_shared`] wants to wait for it.
     fn open(&self, source: usize) -> impl Future<Output = Result<Self::Stream, Self::Error>> + Send;
 
-    /// The bounds for one of them.
+    /// The bounds for one of them. Of the least rates each stream must bring its share only, while several share the line.
     fn limits(&self, source: usize) -> TransferLimits;
 
-    /// One of them is of no use for this blob any more. Told once of each.
+    /// One of them is of no use for this blob any more. Told again if what it sent before that proves wrong.
     fn failed(&self, source: usize, error: &Self::Error);
+
+    /// One of them, which has sent so many chunks, is so much slower than another that its part was given to that one. It is no fault.
+    fn slow(&self, source: usize, sent_chunks: u64);
 }
 
 /// What a shared fetch did.
@@ -72,7 +75,7 @@ pub struct Shared {
 ///
 /// What is on disk is a prefix in pre-order, as with [`fetch`](super::fetch). In memory are at most 8.4 MB that came before their turn and
 /// 4.2 MB on their way to the disk. If all sources fail, or the future is dropped, the former are lost and fetched again. What a source has on
-/// its way when the rest of its part is taken over is sent twice: some round trips' worth.
+/// its way when the rest of its part is taken over is sent twice, some round trips' worth; so is what a liar sent between its lies.
 ///
 /// # Errors
 /// That of the source that failed last if all did; [`FetchError::TooLarge`] before anybody is asked; [`FetchError::Store`], at nobody's fault.
@@ -124,6 +127,15 @@ struct Due {
     number: u64,
     wire_bytes: usize,
     chunk_count: u64,
+}
+
+/// A stream to be opened, for a part.
+struct Opening {
+    source: usize,
+    request: Request,
+    due: Due,
+    limits: TransferLimits,
+    pauses: Pauses,
 }
 
 struct Fetching<'a, S: Sources> {
@@ -187,20 +199,28 @@ impl<'a, S: Sources> Fetching<'a, S> {
 
     fn schedule(&mut self) {
         let now_ms = self.now_ms();
-        while let Some(step) = self.parts.step(now_ms) {
+        // All steps first, so that it is known how many share the line.
+        let steps: Vec<Step> = std::iter::from_fn(|| self.parts.step(now_ms)).collect();
+        for step in steps {
             match step {
                 Step::Ask { source, from, to } => self.open(source, from, to),
-                Step::Cut { source } => self.end(source),
+                Step::Cut { source } => self.cut(source),
             }
         }
+    }
+
+    fn cut(&mut self, source: usize) {
+        self.end(source);
+        self.sources.slow(source, self.shared.sent_chunks.get(source).copied().unwrap_or_default());
     }
 
     fn open(&mut self, source: usize, from: u64, to: u64) {
         // Never more than a u32: the size is bounded by SKIPPABLE_BYTES_MAX.
         let [skip, take] = [from, to - from].map(|chunks| u32::try_from(chunks).unwrap_or(u32::MAX));
         let request = Request::part(self.download.blob(), skip, take);
-        let (sources, due, pauses) = (self.sources, self.due(from), self.pauses.clone());
-        self.push(source, open(sources, source, request, due, pauses));
+        let limits = self.sources.limits(source).shared_by(self.parts.busy());
+        let opening = Opening { source, request, due: self.due(from), limits, pauses: self.pauses.clone() };
+        self.push(source, open(self.sources, opening));
     }
 
     fn push(&mut self, source: usize, work: impl Future<Output = Event<S>> + Send + 'a) {
@@ -262,7 +282,7 @@ impl<'a, S: Sources> Fetching<'a, S> {
     fn fail(&mut self, source: usize, error: FetchError) {
         // Who sent one wrong chunk is not believed in any other; who is slow or gone may have been honest.
         if matches!(error, FetchError::Length { .. } | FetchError::Chunk { .. } | FetchError::Shape { .. }) {
-            let lost = self.ahead.drop_unproven(source);
+            let lost = self.ahead.drop_doubtful(source);
             self.lose(lost);
         }
         self.gone(source, error.into());
@@ -303,12 +323,12 @@ impl<'a, S: Sources> Fetching<'a, S> {
     }
 }
 
-async fn open<S: Sources>(sources: &S, source: usize, request: Request, due: Due, pauses: Pauses) -> Event<S> {
+async fn open<S: Sources>(sources: &S, opening: Opening) -> Event<S> {
+    let Opening { source, request, due, limits, pauses } = opening;
     let mut stream = match sources.open(source).await {
         Ok(stream) => stream,
         Err(error) => return Event::Failed(source, Failure::Open(error)),
     };
-    let limits = sources.limits(source);
     if let Err(error) = ask(&mut stream, &request, &limits, || due.cut_short()).await {
         return Event::Failed(source, Failure::Fetch(error));
     }

@@ -74,6 +74,28 @@ fn who_made_up_a_chunk_that_comes_early_is_named_when_its_parent_comes() {
 }
 
 #[test]
+fn a_mixture_of_true_and_false_leaves_one_gap_for_each_run() {
+    let (blob, chunks) = blob(300_000);
+    let mut ahead = Ahead::new(&Walk::new(blob));
+    let is_false = |number: usize| [12, 14, 17, 19, 23].contains(&number);
+    for number in (10..20).chain(21..25) {
+        let wire = if is_false(number) { forged(&chunks[number]) } else { chunks[number].wire().to_vec() };
+        ahead.take(number as u64, 2, &wire).unwrap();
+    }
+    ahead.take(20, 1, chunks[20].wire()).unwrap();
+    let wrong = ahead.take(0, 0, chunks[0].wire()).unwrap();
+    assert_eq!((wrong.len(), &wrong[0].lost[..]), (1, &[12, 13, 14, 15, 16, 17, 18, 19, 23][..]));
+    assert_eq!(ahead.len(), 1 + 1 + 14 - 9);
+    // They can come again, the true ones too.
+    let mut walk = Walk::new(blob);
+    for number in (1..10).chain([12, 13, 14, 15, 16, 17, 18, 19, 23]).chain(25..chunks.len()) {
+        assert!(ahead.take(number as u64, 1, chunks[number].wire()).unwrap().is_empty());
+    }
+    pop_all(&mut ahead, &mut walk);
+    assert_eq!(walk.expected(), None);
+}
+
+#[test]
 fn what_comes_late_is_checked_at_once() {
     let (blob, chunks) = blob(300_000);
     let mut ahead = Ahead::new(&Walk::new(blob));
