@@ -198,6 +198,16 @@ async fn two_and_three_equals_give_equal_parts_and_the_last_gives_none() {
     }
 }
 
+/// Half as fast is of use, with half as large a part: 494 chunks at 500 and 250 a second are 659 ms, in equal parts they were 988 ms.
+#[tokio::test(start_paused = true)]
+async fn one_at_half_the_speed_gives_half_as_much() {
+    let started = Instant::now();
+    let (holders, shared) = arrives(2_000_000, &[Does::Gives(2), Does::Gives(4), Does::Gives(0)]).await;
+    assert_shares(&holders, &shared, 140);
+    assert!(started.elapsed() < Duration::from_millis(750), "{:?}", started.elapsed());
+    assert_eq!((holders.failed(), holders.slow.lock().unwrap().len()), (vec![], 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_than_three_are_asked() {
     let does = [Does::Gives(1), Does::Gives(1), Does::Gives(1), Does::Gives(1), Does::Gives(1)];
