@@ -11,7 +11,7 @@
 //! resumed with `skip`. Bytes after the last chunk are not read, and an asker may close the
 //! stream before it.
 //!
-//! [`fetch`] takes a blob from one holder; [`fetch_shared`] takes a large one from several at once, each giving another part. What comes
+//! [`fetch()`] takes a blob from one holder; [`fetch_shared`] takes a large one from several at once, each giving another part. What comes
 //! before its turn is held until the chunk above it proves it, and whoever sent what is not proven so is named.
 //!
 //! Works over any [`futures::io`] stream; who is asked and how streams are opened is the caller's. Needs a tokio

@@ -73,7 +73,7 @@ pub struct Shared {
 /// Fetches `blob` from `sources` and has `owner` hold it; one of [`SHARED_BYTES_MIN`] or more from up to [`SOURCES_AT_ONCE`] at once. It
 /// is on disk when this returns. A blob that is here already is not asked for.
 ///
-/// What is on disk is a prefix in pre-order, as with [`fetch`](super::fetch). In memory are at most 8.4 MB that came before their turn and
+/// What is on disk is a prefix in pre-order, as with [`fetch`](super::fetch()). In memory are at most 8.4 MB that came before their turn and
 /// 4.2 MB on their way to the disk. If all sources fail, or the future is dropped, the former are lost and fetched again. What a source has on
 /// its way when the rest of its part is taken over is sent twice, some round trips' worth; so is what a liar sent between its lies.
 ///
@@ -295,7 +295,7 @@ impl<'a, S: Sources> Fetching<'a, S> {
         self.failure = Some(error);
     }
 
-    /// Hands what has its turn over to be saved, as [`fetch`](super::fetch) does.
+    /// Hands what has its turn over to be saved, as `fetch` does.
     async fn keep(&mut self) -> Result<(), FetchError> {
         loop {
             let number = self.download.walk().passed_chunks();
