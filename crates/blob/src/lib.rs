@@ -17,7 +17,7 @@
 //! | [`manifest`] | paths below one reference: Bee's mantaray, for files and folders of its API |
 //! | [`soc`] | single-owner chunks, which a signature puts at their address |
 //! | [`store`] | [`ChunkStore`]: blobs, trees and chunks on disk, shared and counted, bounded, pinned or cached, resumable downloads |
-//! | [`transfer`] | `/manyhands/blob/2`: [`fetch`](transfer::fetch) and [`BlobServer`](transfer::BlobServer) over any byte stream |
+//! | [`transfer`] | `/manyhands/blob/2`: [`fetch`](transfer::fetch) from one, [`fetch_shared`](transfer::fetch_shared) from several at once, and [`BlobServer`](transfer::BlobServer), over any byte stream |
 //!
 //! # Trust
 //! A stranger sends chunks. [`Chunk::verify`] recomputes the address, and [`Walk`] holds every chunk against the tree

@@ -42,6 +42,23 @@ pub const fn chunk_count(size_bytes: u64) -> u64 {
     count_with(size_bytes, BRANCHES)
 }
 
+/// The span of the chunk of that number, in pre-order, of a blob of `size_bytes`; none if it has no such chunk.
+pub const fn span_bytes_at(size_bytes: u64, number: u64) -> Option<u64> {
+    if number >= chunk_count(size_bytes) {
+        return None;
+    }
+    let (mut span_bytes, mut below) = (size_bytes, number);
+    while below > 0 {
+        let child_bytes = child_capacity_bytes(span_bytes);
+        let child_chunks = chunk_count(child_bytes);
+        let child = (below - 1) / child_chunks;
+        let rest_bytes = span_bytes - child * child_bytes;
+        span_bytes = if rest_bytes < child_bytes { rest_bytes } else { child_bytes };
+        below = below - 1 - child * child_chunks;
+    }
+    Some(span_bytes)
+}
+
 /// Chunks of an encrypted tree over `size_bytes` at level 0, where half as many links fit into a chunk.
 pub const fn sealed_chunk_count(size_bytes: u64) -> u64 {
     count_with(size_bytes, BRANCHES / 2)
@@ -161,7 +178,32 @@ mod tests {
     }
 
     #[test]
+    fn every_chunks_span_is_told_by_its_number() {
+        /// The spans below and at a chunk, in pre-order.
+        fn spans(span_bytes: u64, out: &mut Vec<u64>) {
+            out.push(span_bytes);
+            let (mut rest_bytes, child_bytes) = (span_bytes, child_capacity_bytes(span_bytes));
+            while !is_leaf(span_bytes) && rest_bytes > 0 {
+                spans(rest_bytes.min(child_bytes), out);
+                rest_bytes -= rest_bytes.min(child_bytes);
+            }
+        }
+        for size_bytes in [0, 1, 4096, 4097, 265_000, 524_288, 524_289, 524_289 + 4096, 3_000_000, 67_108_865] {
+            let mut all = Vec::new();
+            spans(size_bytes, &mut all);
+            assert_eq!(all.len() as u64, chunk_count(size_bytes));
+            for (number, span_bytes) in (0..).zip(&all) {
+                assert_eq!(span_bytes_at(size_bytes, number), Some(*span_bytes), "{number} of {size_bytes}");
+            }
+            assert_eq!(span_bytes_at(size_bytes, chunk_count(size_bytes)), None);
+        }
+    }
+
+    #[test]
     fn total_for_the_largest_number() {
+        let last = chunk_count(u64::MAX) - 1;
+        assert_eq!(span_bytes_at(u64::MAX, last), Some(4095));
+        assert_eq!((span_bytes_at(u64::MAX, 0), span_bytes_at(u64::MAX, u64::MAX)), (Some(u64::MAX), None));
         assert_eq!(child_count(u64::MAX), 8);
         assert_eq!(child_capacity_bytes(u64::MAX), 1 << 61);
         assert!(chunk_count(u64::MAX) > 1 << 52);

@@ -110,6 +110,24 @@ impl Walk {
         self.passed_chunks
     }
 
+    /// The chunks still to come whose addresses are known, each with its number: the expected one, and its siblings and those of
+    /// the chunks above it. At most 128 for each level.
+    pub fn known(&self) -> Vec<(u64, Expected)> {
+        let Some(expected) = self.expected else { return Vec::new() };
+        let mut known = vec![(self.passed_chunks, expected)];
+        let mut number = self.passed_chunks + shape::chunk_count(expected.span_bytes);
+        for level in self.levels.iter().rev() {
+            let mut rest_bytes = level.rest_bytes;
+            for reference in level.references.as_slice() {
+                let span_bytes = level.child_bytes.min(rest_bytes);
+                rest_bytes -= span_bytes;
+                known.push((number, Expected { reference: *reference, span_bytes }));
+                number += shape::chunk_count(span_bytes);
+            }
+        }
+        known
+    }
+
     /// Takes the expected chunk and moves on.
     ///
     /// # Errors

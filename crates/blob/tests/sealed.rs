@@ -48,7 +48,7 @@ async fn wire(from: &TempStore, root: &EncryptedReference, size_bytes: u64) -> V
     let (asker, holder) = tokio::io::duplex(1 << 24);
     let server = BlobServer::new(from.store.clone(), TransferLimits::default());
     let blob = manyhands_proto::BlobRef { reference: root.address, size_bytes };
-    let request = Request { kind: manyhands_blob::transfer::Kind::Sealed, blob, skip_chunks: 0 };
+    let request = Request::sealed(blob, 0);
     let mut asker = asker.compat();
     asker.write_all(&request.encode()).await.unwrap();
     server.serve(holder.compat()).await.unwrap();

@@ -169,6 +169,30 @@ async fn send(holder: &mut Compat<DuplexStream>, chunks: &[Chunk]) -> std::io::R
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_is_sent_than_the_part_that_was_asked_for() {
+    let bytes = noise(500_000, 1);
+    let chunks = pre_order(&bytes).1;
+    let from = temp_store(PLENTY);
+    let blob = from.store.put_blob(&owner("x"), &bytes).unwrap();
+    let server = BlobServer::new(from.store.clone(), TransferLimits::default());
+    for (skip, take) in [(0, 1), (1, 31), (5, 32), (40, 33), (7, 100), (122, 1), (0, 123)] {
+        let (mut asker, holder) = pipe();
+        let asking = async {
+            asker.write_all(&Request::part(blob, skip, take).encode()).await.unwrap();
+            let mut sent = Vec::new();
+            asker.read_to_end(&mut sent).await.unwrap();
+            sent
+        };
+        let (sent, served) = tokio::join!(asking, server.serve(holder));
+        let (from, to) = (skip as usize, (skip + take) as usize);
+        let framed = |chunk: &Chunk| [&(chunk.wire().len() as u16).to_le_bytes(), chunk.wire()].concat();
+        let due: Vec<u8> = std::iter::once(0).chain(chunks[from..to].iter().flat_map(framed)).collect();
+        assert!(sent == due, "{take} after {skip}");
+        assert_eq!(served.unwrap().chunks, u64::from(take));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusals_say_why() {
     let (from, to) = (temp_store(PLENTY), temp_store(PLENTY));
     let blob = from.store.put_blob(&owner("x"), &noise(10_000, 1)).unwrap();

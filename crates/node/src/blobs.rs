@@ -42,6 +42,12 @@ pub(crate) enum BlobError {
     },
 }
 
+impl From<FetchError> for BlobError {
+    fn from(source: FetchError) -> Self {
+        Self::Fetch { source }
+    }
+}
+
 fn with_cause(error: &FetchError) -> String {
     match error {
         FetchError::Store(cause) => format!("{error}: {cause}"),

@@ -1,7 +1,8 @@
-//! Where a blob is fetched from: one provider after the other, until one has given it.
+//! Where a blob is fetched from: a large one from several providers at once, each giving a part; a small or encrypted one from one after
+//! the other.
 //!
-//! What one sent before it stopped stays, and the next goes on from there. The last of a list, which is the gateway, is given the time
-//! that a home line may need; those before it only as long as it pays to wait for them. Who could not be reached, was too slow or sent
+//! What one sent before it stopped stays, and another goes on from there. The last of a list, which is the gateway, is asked when no
+//! other is left, and given the time that a home line may need; those before it only as long as it pays to wait for them. Who could not be reached, was too slow or sent
 //! wrong bytes comes last for a while: a machine behind a firewall costs its neighbours seconds once, not with every lease.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manyhands_blob::encryption::EncryptedReference;
-use manyhands_blob::transfer::{FetchError, SealedDownload, Status, TransferLimits, fetch, fetch_sealed};
+use manyhands_blob::transfer::{
+    FetchError, SealedDownload, Sources, Status, TransferLimits, fetch_sealed, fetch_shared,
+};
 use manyhands_blob::{AnyReference, ChunkStore, Owner};
 use manyhands_net::{BlobStream, Net};
 use manyhands_proto::limits::SEGMENT_BYTES_MAX;
@@ -124,25 +127,15 @@ impl Providers {
 
     async fn fetch_from_peers(&self, owner: &Owner, blob: BlobRef, holders: &[Holder]) -> Result<(), BlobError> {
         let order = self.shunned().order(holders, Instant::now());
-        let mut last = BlobError::NoHolder;
-        for (place, holder) in order.iter().enumerate() {
-            let is_last = place + 1 == order.len();
-            match self.fetch_from(owner, blob, holder, is_last).await {
-                Ok(()) => {
-                    tracing::debug!(blob = %blob.reference.short(), from = %holder.node.short(), is_last, "fetched");
-                    return Ok(());
-                }
-                Err(error) => {
-                    self.note(holder.node, &error);
-                    // Our own store is full or broken, whoever sends.
-                    if error.store().is_some() {
-                        return Err(error);
-                    }
-                    last = error;
-                }
-            }
+        if order.is_empty() {
+            return Err(BlobError::NoHolder);
         }
-        Err(last)
+        let order = Order { providers: self, holders: &order };
+        let max_bytes = TransferLimits::default().blob_bytes_max;
+        let shared = fetch_shared(&order, &self.store, owner, blob, max_bytes).await?;
+        let chunks = &shared.sent_chunks;
+        tracing::debug!(blob = %blob.reference.short(), ?chunks, "fetched, with so many chunks from each");
+        Ok(())
     }
 
     async fn hold_if_here(&self, owner: &Owner, blob: BlobRef) -> bool {
@@ -150,12 +143,6 @@ impl Providers {
         let held =
             on_store(&self.store, move |store| Ok(store.has(&blob)? && store.hold(&owner, &blob).map(|()| true)?));
         held.await.unwrap_or(false)
-    }
-
-    async fn fetch_from(&self, owner: &Owner, blob: BlobRef, holder: &Holder, is_last: bool) -> Result<(), BlobError> {
-        let stream = self.reach(holder, is_last).await?;
-        let fetched = fetch(stream, &self.store, owner, blob, &limits(is_last)).await;
-        fetched.map(|_| ()).map_err(|source| BlobError::Fetch { source })
     }
 
     /// A stream to a holder.
@@ -184,6 +171,51 @@ impl Providers {
     fn shunned(&self) -> std::sync::MutexGuard<'_, Shunned> {
         // Each change is a single call, so the map is valid after any panic.
         self.shunned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The holders of one blob, in the order in which to ask.
+struct Order<'a> {
+    providers: &'a Providers,
+    holders: &'a [Holder],
+}
+
+impl Order<'_> {
+    fn is_last(&self, source: usize) -> bool {
+        source + 1 == self.holders.len()
+    }
+}
+
+impl Sources for Order<'_> {
+    type Stream = BlobStream;
+    type Error = BlobError;
+
+    fn count(&self) -> usize {
+        self.holders.len()
+    }
+
+    async fn open(&self, source: usize) -> Result<BlobStream, BlobError> {
+        let holder = self.holders.get(source).ok_or(BlobError::NoHolder)?;
+        self.providers.reach(holder, self.is_last(source)).await
+    }
+
+    fn limits(&self, source: usize) -> TransferLimits {
+        limits(self.is_last(source))
+    }
+
+    fn failed(&self, source: usize, error: &BlobError) {
+        if let Some(holder) = self.holders.get(source) {
+            self.providers.note(holder.node, error);
+        }
+    }
+
+    fn slow(&self, source: usize, sent_chunks: u64) {
+        let Some(holder) = self.holders.get(source) else { return };
+        tracing::debug!(node = %holder.node.short(), sent_chunks, "a provider was much slower than another");
+        // While others gave whole parts it was not even reached.
+        if sent_chunks == 0 {
+            self.providers.shunned().add(holder.node, Instant::now() + SHUN);
+        }
     }
 }
 
@@ -299,11 +331,14 @@ pub(crate) mod tests {
     }
 
     use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-    use manyhands_blob::transfer::BlobServer;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use manyhands_blob::transfer::{BlobServer, REQUEST_BYTES};
     use manyhands_net::{BlobStream, Identity, NetConfig, NetEvent};
 
     use crate::stub::{self, Reply, Stub, no};
     use manyhands_proto::message::Blame;
+    use tokio::sync::Barrier;
 
     fn store() -> (tempfile::TempDir, ChunkStore) {
         let dir = tempfile::tempdir().unwrap();
@@ -387,6 +422,90 @@ pub(crate) mod tests {
         let error = providers.fetch(&owner, blob, &[liar]).await.unwrap_err();
         assert_eq!(error.blame(), Blame::Peer, "{error}");
         assert!(matches!(providers.fetch(&owner, blob, &[]).await, Err(BlobError::NoHolder)));
+    }
+
+    /// A keeper that answers its first asker only when `meet` lets it, and counts its askers.
+    async fn keeper_that_waits(store: ChunkStore, meet: Arc<Barrier>) -> (Net, Holder, Arc<AtomicUsize>) {
+        let (server, asked) = (BlobServer::new(store, TransferLimits::default()), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        let serve = move |from, stream| {
+            let (server, meet, is_first) =
+                (server.clone(), Arc::clone(&meet), count.fetch_add(1, Ordering::SeqCst) == 0);
+            tokio::spawn(async move {
+                if is_first {
+                    meet.wait().await;
+                }
+                let _ = server.serve_to(from, stream).await;
+            });
+        };
+        let (net, holder) = peer(serve).await;
+        (net, holder, asked)
+    }
+
+    /// Of the three before the gateway two answer only when all were asked: if they were asked in turn, the gateway would have to help.
+    #[tokio::test]
+    async fn a_large_blob_comes_from_several_at_once_and_not_from_the_gateway() {
+        let ((_a, full), (_b, own)) = (store(), store());
+        let owner = Owner::new("x").unwrap();
+        let bytes = stub::bytes(1_500_000);
+        let blob = full.put_blob(&owner, &bytes).unwrap();
+        let meet = Arc::new(Barrier::new(3));
+        let (net1, first, asked1) = keeper_that_waits(full.clone(), Arc::clone(&meet)).await;
+        let (net2, second, asked2) = keeper_that_waits(full.clone(), Arc::clone(&meet)).await;
+        // The third comes first and lies; the others wait until the asker has hung up on it.
+        let liars_meet = Arc::clone(&meet);
+        let (_net3, liar) = peer(move |_, mut stream: BlobStream| {
+            let meet = Arc::clone(&liars_meet);
+            tokio::spawn(async move {
+                let _ = stream.read_exact(&mut [0; REQUEST_BYTES]).await;
+                let _ = stream.write_all(&[&[0, 8, 16][..], &[7; 4_104]].concat()).await;
+                let _ = stream.flush().await;
+                let _ = stream.read(&mut [0]).await;
+                meet.wait().await;
+            });
+        })
+        .await;
+        let alone = Arc::new(Barrier::new(1));
+        let (_net4, gateway, asked) = keeper_that_waits(full, alone).await;
+        let (me, _) = keeper(own.clone()).await;
+        let providers = Providers::new(me, own.clone(), Storage::Embedded);
+        let holders = [liar, first.clone(), second.clone(), gateway.clone()];
+        providers.fetch(&owner, blob, &holders).await.unwrap();
+        assert!(own.read_blob(&blob, 1 << 22).unwrap() == bytes);
+        assert!(asked1.load(Ordering::SeqCst) > 0 && asked2.load(Ordering::SeqCst) > 0);
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "the gateway's line was spared");
+        // Who lied is left out, and nobody else.
+        let order = providers.shunned().order(&holders, Instant::now());
+        assert_eq!(order, [first, second, gateway]);
+
+        // With the others gone the gateway gives it.
+        own.release(&owner, &blob.reference).unwrap();
+        drop((net1, net2));
+        assert!(!own.has(&blob).unwrap());
+        providers.fetch(&owner, blob, &[gone(), order[2].clone()]).await.unwrap();
+        assert!(own.read_blob(&blob, 1 << 22).unwrap() == bytes);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    /// It has the first part, and with it the root: without the others' help it would all wait for it.
+    #[tokio::test]
+    async fn one_that_says_nothing_while_others_give_is_left_out() {
+        let ((_a, full), (_b, own)) = (store(), store());
+        let owner = Owner::new("x").unwrap();
+        let bytes = stub::bytes(400_000);
+        let blob = full.put_blob(&owner, &bytes).unwrap();
+        let (_net1, silent) = peer(|_, mut stream: BlobStream| {
+            tokio::spawn(async move { while stream.read(&mut [0]).await.is_ok_and(|count| count > 0) {} });
+        })
+        .await;
+        let (_net2, first) = keeper(full.clone()).await;
+        let (_net3, second) = keeper(full).await;
+        let (me, _) = keeper(own.clone()).await;
+        let providers = Providers::new(me, own.clone(), Storage::Embedded);
+        let holders = [silent, first.clone(), second.clone()];
+        providers.fetch(&owner, blob, &holders).await.unwrap();
+        assert!(own.read_blob(&blob, 1 << 20).unwrap() == bytes);
+        assert_eq!(providers.shunned().order(&holders, Instant::now()), [first, second]);
     }
 
     /// A Bee node that answers each download with these bytes.

@@ -97,6 +97,11 @@ impl Download {
         self.walk.expected()
     }
 
+    /// The walk over its chunks: where it is, and what is known of those to come.
+    pub(crate) fn walk(&self) -> &Walk {
+        &self.walk
+    }
+
     /// Chunks on disk, in pre-order, and those of batches that were taken.
     pub fn saved_chunks(&self) -> u64 {
         self.saved_chunks

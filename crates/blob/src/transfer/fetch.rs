@@ -13,11 +13,11 @@ use crate::store::{Batch, ChunkStore, Download, Owner, SAVE_CHUNKS, StoreError};
 use crate::walk::Expected;
 
 /// Largest blob whose chunks a request's u32 can count, rounded down to a power of two: 8.8 TB.
-const SKIPPABLE_BYTES_MAX: u64 = 1 << 43;
+pub(super) const SKIPPABLE_BYTES_MAX: u64 = 1 << 43;
 
 /// Most chunks that come while a batch is being saved: 2 MB, and as many are on their way to the disk. More than one step, so that a
 /// line that is faster than the disk's syncs has fewer of them; bounded, because a node fetches several blobs at a time.
-const PENDING_CHUNKS_MAX: usize = 4 * SAVE_CHUNKS;
+pub(super) const PENDING_CHUNKS_MAX: usize = 4 * SAVE_CHUNKS;
 
 /// What a fetch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,26 +71,26 @@ where
     Ok(Fetched { resumed_chunks, received_chunks, received_bytes: pace.total_bytes() })
 }
 
-async fn begin(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> Result<Option<Download>, StoreError> {
+pub(super) async fn begin(store: &ChunkStore, owner: &Owner, blob: BlobRef) -> Result<Option<Download>, StoreError> {
     let (store, owner) = (store.clone(), owner.clone());
     blocking(move || store.begin_download(&owner, blob)).await
 }
 
-async fn blocking_save(batch: Batch) -> Result<(), StoreError> {
+pub(super) async fn blocking_save(batch: Batch) -> Result<(), StoreError> {
     blocking(move || batch.save()).await
 }
 
 /// Saves one batch at a time on a thread of its own, while the next one comes.
 #[derive(Default)]
-struct Saver(Option<JoinHandle<Result<(), StoreError>>>);
+pub(super) struct Saver(Option<JoinHandle<Result<(), StoreError>>>);
 
 impl Saver {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.0.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Done when the batch is on disk.
-    async fn wait(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn wait(&mut self) -> Result<(), StoreError> {
         match self.0.take() {
             Some(saving) => saving.await.unwrap_or(Err(StoreError::Interrupted)),
             None => Ok(()),
@@ -98,7 +98,7 @@ impl Saver {
     }
 
     /// Begins with a batch, after the one before.
-    async fn save(&mut self, batch: Batch) -> Result<(), StoreError> {
+    pub(super) async fn save(&mut self, batch: Batch) -> Result<(), StoreError> {
         self.wait().await?;
         self.0 = Some(tokio::task::spawn_blocking(move || batch.save()));
         Ok(())
@@ -162,22 +162,32 @@ async fn receive_chunk<S: AsyncRead + Unpin>(
     expected: Expected,
 ) -> Result<(), FetchError> {
     let number = download.saved_chunks() + download.pending_chunks() as u64;
-    let (mut prefix, due_bytes) = ([0; 2], expected.wire_bytes());
-    if !pace.fill(stream, &mut prefix).await? {
-        return Err(cut_short(download));
-    }
-    let got_bytes = usize::from(u16::from_le_bytes(prefix));
-    if got_bytes != due_bytes {
-        return Err(FetchError::Length { chunk: number, got_bytes, due_bytes });
-    }
     let mut buffer = [0; WIRE_BYTES_MAX];
-    let wire = buffer.get_mut(..due_bytes).unwrap_or_default();
-    if !pace.fill(stream, wire).await? {
+    let wire = buffer.get_mut(..expected.wire_bytes()).unwrap_or_default();
+    if !receive_wire(stream, pace, number, wire).await? {
         return Err(cut_short(download));
     }
     let chunk =
         Chunk::verify(expected.reference, wire).map_err(|source| FetchError::Chunk { chunk: number, source })?;
     download.accept(chunk).map_err(|source| FetchError::Shape { chunk: number, source })
+}
+
+/// Reads the chunk of that number, whose length is that of `wire`; false if the stream ends before it does.
+pub(super) async fn receive_wire<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pace: &mut Pace,
+    chunk: u64,
+    wire: &mut [u8],
+) -> Result<bool, FetchError> {
+    let mut prefix = [0; 2];
+    if !pace.fill(stream, &mut prefix).await? {
+        return Ok(false);
+    }
+    let (got_bytes, due_bytes) = (usize::from(u16::from_le_bytes(prefix)), wire.len());
+    if got_bytes != due_bytes {
+        return Err(FetchError::Length { chunk, got_bytes, due_bytes });
+    }
+    pace.fill(stream, wire).await
 }
 
 fn cut_short(download: &Download) -> FetchError {

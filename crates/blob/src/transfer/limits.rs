@@ -9,7 +9,7 @@ use manyhands_proto::limits::INPUT_BYTES_MAX;
 pub struct TransferLimits {
     /// Largest blob asked for, in bytes. Default: the largest that any message of the protocol can name, an input.
     pub blob_bytes_max: u64,
-    /// Time for a request to arrive or to be sent, and for the last bytes and the end of the stream. Default 10 s: 45
+    /// Time for a request to arrive or to be sent, and for the last bytes and the end of the stream. Default 10 s: 49
     /// bytes over the worst link that can still prove for money.
     pub request_timeout: Duration,
     /// Time until the holder's status. Default 20 s: a busy disk's queue and a relayed round trip.
@@ -52,6 +52,16 @@ impl Default for TransferLimits {
 }
 
 impl TransferLimits {
+    /// For one of so many streams that share this side's line: each must bring its share of the least rates.
+    pub fn shared_by(self, streams: usize) -> Self {
+        let streams = u64::try_from(streams).unwrap_or(u64::MAX).max(1);
+        Self {
+            window_bytes_min: self.window_bytes_min / streams,
+            rate_bytes_per_s_min: self.rate_bytes_per_s_min / streams,
+            ..self
+        }
+    }
+
     /// Time for `bytes` in all: the grace and what the least average rate needs.
     pub fn deadline(&self, bytes: u64) -> Duration {
         self.grace.saturating_add(Duration::from_secs(bytes / self.rate_bytes_per_s_min.max(1)))

@@ -8,9 +8,8 @@ use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use manyhands_proto::{BlobRef, Reference};
 use tokio::time::timeout;
 
-use super::fetch::ask;
+use super::fetch::{ask, receive_wire};
 use super::pace::Pace;
-use super::wire::Kind;
 use super::{FetchError, Request, TransferLimits, blocking};
 use crate::chunk::{Chunk, WIRE_BYTES_MAX};
 use crate::encryption::EncryptedReference;
@@ -100,7 +99,7 @@ where
         // Never more than a u32: no size that the limits allow has so many chunks.
         let skip_chunks = u32::try_from(download.received_chunks()).unwrap_or(u32::MAX);
         let blob = BlobRef { reference: download.root.address, size_bytes };
-        let request = Request { kind: Kind::Sealed, blob, skip_chunks };
+        let request = Request::sealed(blob, skip_chunks);
         let count = download.received_chunks();
         ask(&mut stream, &request, limits, || cut_short(count, size_bytes)).await?;
         let mut pace = Pace::start(limits, shape::sealed_bytes(size_bytes));
@@ -123,15 +122,8 @@ async fn receive<S: AsyncRead + Unpin>(
 ) -> Result<(), FetchError> {
     let number = download.received_chunks();
     let cut = || cut_short(number, download.size_bytes);
-    let (mut prefix, mut wire) = ([0; 2], [0; WIRE_BYTES_MAX]);
-    if !pace.fill(stream, &mut prefix).await? {
-        return Err(cut());
-    }
-    let got_bytes = usize::from(u16::from_le_bytes(prefix));
-    if got_bytes != WIRE_BYTES_MAX {
-        return Err(FetchError::Length { chunk: number, got_bytes, due_bytes: WIRE_BYTES_MAX });
-    }
-    if !pace.fill(stream, &mut wire).await? {
+    let mut wire = [0; WIRE_BYTES_MAX];
+    if !receive_wire(stream, pace, number, &mut wire).await? {
         return Err(cut());
     }
     let chunk = Chunk::verify(expected, &wire).map_err(|source| FetchError::Chunk { chunk: number, source })?;

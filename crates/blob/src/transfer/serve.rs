@@ -132,8 +132,8 @@ impl BlobServer {
             return failure.map_or(Ok(Served { blob: request.blob, status, chunks: 0 }), |error| Err(error.into()));
         };
         // Twice the asker's own deadline, because that does not count the time its disk takes.
-        let waited = self.limits.deadline(request.kind.stored_bytes(request.blob.size_bytes)).saturating_mul(2);
-        let sending = timeout(waited, self.send(stream, reader)).await;
+        let waited = self.limits.deadline(stored_bytes(&request)).saturating_mul(2);
+        let sending = timeout(waited, self.send(stream, reader, request.take_chunks)).await;
         let chunks = sending.map_err(|_| ServeError::Stalled { waited })??;
         Ok(Served { blob: request.blob, status, chunks })
     }
@@ -160,19 +160,25 @@ impl BlobServer {
         within(self.limits.request_timeout, stream.close()).await
     }
 
-    /// Sends all chunks. While one batch is on its way, the next one is read and verified.
-    async fn send<S: AsyncWrite + Unpin>(&self, stream: &mut S, reader: Source) -> Result<u64, ServeError> {
-        let mut sent = 0;
+    /// Sends so many chunks. While one batch is on its way, the next one is read and verified.
+    async fn send<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        reader: Source,
+        take_chunks: u32,
+    ) -> Result<u64, ServeError> {
+        let (mut sent, mut rest) = (0, take_chunks);
         within(self.limits.write_timeout, stream.write_all(&[Status::Ok.encode()])).await?;
-        let (mut reader, mut batch, mut count) = blocking(move || read_batch(reader)).await?;
+        let (mut reader, mut batch, mut count) = blocking(move || read_batch(reader, rest)).await?;
         while count > 0 {
+            rest = rest.saturating_sub(count);
             let write = async {
                 within(self.limits.write_timeout, stream.write_all(&batch)).await?;
                 within(self.limits.write_timeout, stream.flush()).await
             };
-            let (written, next) = futures::join!(write, blocking(move || read_batch(reader)));
+            let (written, next) = futures::join!(write, blocking(move || read_batch(reader, rest)));
             written?;
-            sent += count;
+            sent += u64::from(count);
             (reader, batch, count) = next?;
         }
         within(self.limits.request_timeout, stream.close()).await?;
@@ -216,11 +222,18 @@ fn counts(peers: &Mutex<BTreeMap<NodeId, usize>>) -> std::sync::MutexGuard<'_, B
     peers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The next chunks, framed, and how many they are.
-fn read_batch(mut reader: Source) -> Result<(Source, Vec<u8>, u64), StoreError> {
-    let mut batch = Vec::with_capacity(SERVE_BATCH_CHUNKS * (PREFIX_BYTES + WIRE_BYTES_MAX));
+/// Bytes of what is asked for.
+fn stored_bytes(request: &Request) -> u64 {
+    let part_bytes = u64::from(request.take_chunks).saturating_mul(WIRE_BYTES_MAX as u64);
+    request.kind.stored_bytes(request.blob.size_bytes).min(part_bytes)
+}
+
+/// The next chunks, framed, `most` at most, and how many they are.
+fn read_batch(mut reader: Source, most: u32) -> Result<(Source, Vec<u8>, u32), StoreError> {
+    let batch_chunks = SERVE_BATCH_CHUNKS.min(usize::try_from(most).unwrap_or(SERVE_BATCH_CHUNKS));
+    let mut batch = Vec::with_capacity(batch_chunks * (PREFIX_BYTES + WIRE_BYTES_MAX));
     let mut count = 0;
-    for _ in 0..SERVE_BATCH_CHUNKS {
+    for _ in 0..batch_chunks {
         let Some(chunk) = reader.next_chunk()? else { break };
         // Zeros at the end of an encrypted chunk are not kept, and all are sent with their full length.
         let padding = WIRE_BYTES_MAX.saturating_sub(chunk.wire().len()) * usize::from(reader.is_sealed());

@@ -5,7 +5,7 @@ use manyhands_proto::{BlobRef, Reference};
 use crate::shape;
 
 /// Length of an encoded [`Request`], in bytes.
-pub const REQUEST_BYTES: usize = 1 + Reference::LEN + 8 + 4;
+pub const REQUEST_BYTES: usize = 1 + Reference::LEN + 8 + 4 + 4;
 
 /// In what form a blob travels; the first byte of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Request {
     pub blob: BlobRef,
     /// Chunks that the asker has, counted from the root in the order in which they are sent; less than the blob has.
     pub skip_chunks: u32,
+    /// Chunks wanted after those, at least one and no more than there are. An asker that has several holders asks each for a part, and
+    /// so that nothing is sent which it does not want, it says where the part ends.
+    pub take_chunks: u32,
 }
 
 /// A holder's answer.
@@ -60,6 +63,16 @@ pub enum WireError {
         /// Chunks of a blob of the stated size.
         chunk_count: u64,
     },
+    /// The request wants no chunk, or more than there are.
+    #[error("request wants {take_chunks} chunks after {skip_chunks} of a blob that has {chunk_count}")]
+    Take {
+        /// Chunks to skip.
+        skip_chunks: u32,
+        /// Chunks wanted after them.
+        take_chunks: u32,
+        /// Chunks of a blob of the stated size.
+        chunk_count: u64,
+    },
     /// No status has that number.
     #[error("status {got} is unknown")]
     Status {
@@ -87,15 +100,31 @@ impl Kind {
 }
 
 impl Request {
-    /// For a plain blob.
+    /// For a plain blob, to its end.
     pub fn plain(blob: BlobRef, skip_chunks: u32) -> Self {
-        Self { kind: Kind::Plain, blob, skip_chunks }
+        Self::rest(Kind::Plain, blob, skip_chunks)
+    }
+
+    /// For an encrypted tree, to its end.
+    pub fn sealed(blob: BlobRef, skip_chunks: u32) -> Self {
+        Self::rest(Kind::Sealed, blob, skip_chunks)
+    }
+
+    /// For `take_chunks` chunks of a plain blob.
+    pub fn part(blob: BlobRef, skip_chunks: u32, take_chunks: u32) -> Self {
+        Self { kind: Kind::Plain, blob, skip_chunks, take_chunks }
+    }
+
+    fn rest(kind: Kind, blob: BlobRef, skip_chunks: u32) -> Self {
+        let rest_chunks = kind.chunk_count(blob.size_bytes).saturating_sub(skip_chunks.into());
+        Self { kind, blob, skip_chunks, take_chunks: u32::try_from(rest_chunks).unwrap_or(u32::MAX) }
     }
 
     /// The request's bytes.
     pub fn encode(&self) -> [u8; REQUEST_BYTES] {
         let (size, skip) = (self.blob.size_bytes.to_le_bytes(), self.skip_chunks.to_le_bytes());
-        let parts: [&[u8]; 4] = [&[self.kind as u8], self.blob.reference.as_bytes(), &size, &skip];
+        let take = self.take_chunks.to_le_bytes();
+        let parts: [&[u8]; 5] = [&[self.kind as u8], self.blob.reference.as_bytes(), &size, &skip, &take];
         let mut bytes = [0; REQUEST_BYTES];
         bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         bytes
@@ -104,7 +133,7 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// [`WireError::Kind`], [`WireError::Skip`].
+    /// [`WireError::Kind`], [`WireError::Skip`], [`WireError::Take`].
     pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, WireError> {
         let [kind, rest @ ..] = bytes;
         let kind = match *kind {
@@ -114,13 +143,18 @@ impl Request {
         };
         let (reference, rest) = take(rest);
         let (size, rest) = take(rest);
-        let (skip, _) = take(rest);
+        let (skip, rest) = take(rest);
+        let (wanted, _) = take(rest);
         let blob = BlobRef { reference: Reference(reference), size_bytes: u64::from_le_bytes(size) };
-        let (skip_chunks, chunk_count) = (u32::from_le_bytes(skip), kind.chunk_count(blob.size_bytes));
+        let (skip_chunks, take_chunks) = (u32::from_le_bytes(skip), u32::from_le_bytes(wanted));
+        let chunk_count = kind.chunk_count(blob.size_bytes);
         if u64::from(skip_chunks) >= chunk_count {
             return Err(WireError::Skip { skip_chunks, chunk_count });
         }
-        Ok(Self { kind, blob, skip_chunks })
+        if take_chunks == 0 || u64::from(take_chunks) > chunk_count - u64::from(skip_chunks) {
+            return Err(WireError::Take { skip_chunks, take_chunks, chunk_count });
+        }
+        Ok(Self { kind, blob, skip_chunks, take_chunks })
     }
 }
 
@@ -166,11 +200,14 @@ mod tests {
     #[test]
     fn a_request_has_these_bytes() {
         let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
-        let bytes = Request::plain(blob, 65).encode();
+        let bytes = Request::plain(blob, 64).encode();
         assert_eq!(bytes[..2], [1, 0xaa]);
-        assert_eq!(bytes[33..], [0x28, 0x0b, 4, 0, 0, 0, 0, 0, 65, 0, 0, 0]);
-        assert_eq!(Request::decode(&bytes), Ok(Request::plain(blob, 65)));
-        let sealed = Request { kind: Kind::Sealed, blob, skip_chunks: 66 };
+        assert_eq!(bytes[33..], [0x28, 0x0b, 4, 0, 0, 0, 0, 0, 64, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(Request::decode(&bytes), Ok(Request::plain(blob, 64)));
+        let part = Request::part(blob, 3, 7);
+        assert_eq!(part.encode()[41..], [3, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(Request::decode(&part.encode()), Ok(part));
+        let sealed = Request::sealed(blob, 66);
         assert_eq!(
             (sealed.encode()[0], Request::decode(&sealed.encode())),
             (2, Ok(sealed)),
@@ -183,6 +220,11 @@ mod tests {
         let blob = BlobRef { reference: Reference([0xaa; 32]), size_bytes: 265_000 };
         let mut bytes = Request::plain(blob, 66).encode();
         assert_eq!(Request::decode(&bytes), Err(WireError::Skip { skip_chunks: 66, chunk_count: 66 }));
+        for take_chunks in [0, 63, u32::MAX] {
+            let part = Request::part(blob, 4, take_chunks);
+            let error = WireError::Take { skip_chunks: 4, take_chunks, chunk_count: 66 };
+            assert_eq!(Request::decode(&part.encode()), Err(error));
+        }
         bytes[0] = 2;
         bytes[41] = 67;
         assert_eq!(Request::decode(&bytes), Err(WireError::Skip { skip_chunks: 67, chunk_count: 67 }));
@@ -206,6 +248,8 @@ mod tests {
             let mut bytes = bytes;
             if valid {
                 bytes[0] = 1 + bytes[0] % 2;
+                bytes[43..45].fill(0);
+                bytes[47..].fill(0);
             }
             if let Ok(request) = Request::decode(&bytes) {
                 prop_assert_eq!(request.encode(), bytes);
