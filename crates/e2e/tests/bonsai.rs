@@ -13,15 +13,16 @@ use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
 
 const VERSION: &str = "3.0.6";
 
-/// A gateway at which alice and bob have keys, and what they are.
-async fn gateway() -> Result<(TestGateway, String, String)> {
+/// A gateway at which alice, bob and carol have keys, and what they are.
+async fn gateway() -> Result<(TestGateway, [String; 3])> {
     let dir = tempfile::tempdir()?;
     let keys = Keys::open(dir.path())?;
-    let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 3, bytes_max: 300_000_000 };
+    let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 3, bytes_max: 300_000_000, budget_cycles: None };
     let small = KeyLimits { bytes_max: 100, ..limits };
-    let (alice, bob) = (keys.create("alice", limits)?, keys.create("bob", small)?);
+    let poor = KeyLimits { budget_cycles: Some(1_000), ..limits };
+    let made = [keys.create("alice", limits)?, keys.create("bob", small)?, keys.create("carol", poor)?];
     let config = config(dir.path())?;
-    Ok((TestGateway::start_with(dir, config).await?, alice, bob))
+    Ok((TestGateway::start_with(dir, config).await?, made))
 }
 
 fn told(status: &SessionStatusRes) -> String {
@@ -67,18 +68,18 @@ fn ended(client: &blocking::Client, session: &blocking::SessionId) -> Result<(Se
 /// Story: alice uploads, executes, proves, stops; bob sees nothing of it; a stranger nothing at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_the_blocking_client_and_one_real_proof() -> Result<()> {
-    let (gateway, alice, bob) = gateway().await?;
+    let (gateway, keys) = gateway().await?;
     let _node = NodeProcess::start(&gateway.address)?;
     gateway.nodes(1).await?;
     let url = gateway.client.address().to_owned();
     let url = if url.starts_with("http") { url } else { format!("http://{url}") };
-    tokio::task::spawn_blocking(move || story(&url, &alice, &bob)).await??;
+    tokio::task::spawn_blocking(move || story(&url, keys.each_ref().map(String::as_str))).await??;
     gateway.stop().await?;
     Ok(())
 }
 
-fn story(url: &str, alice: &str, bob: &str) -> Result<()> {
-    let (alice, bob) = (client(url, alice), client(url, bob));
+fn story(url: &str, keys: [&str; 3]) -> Result<()> {
+    let [alice, bob, carol] = keys.map(|key| client(url, key));
     ensure!(alice.version()?.risc0_zkvm == [VERSION], "the version");
     let quotas = alice.quotas()?;
     ensure!((quotas.exec_cycle_limit, quotas.concurrent_proofs) == (1 << 10, 3), "the quotas");
@@ -114,6 +115,8 @@ fn story(url: &str, alice: &str, bob: &str) -> Result<()> {
     ensure!(matches!(alice.receipt_download(&executed), Err(SdkErr::ReceiptNotFound)), "no receipt of an execution");
     refused(executed.status(&bob), "no session")?;
     refused(executed.exec_only_journal(&bob), "no session")?;
+
+    a_budget(&carol, &image)?;
 
     // A guest that panics: its words.
     let (panics, panics_id) = guest("panics")?;
@@ -172,10 +175,25 @@ fn story(url: &str, alice: &str, bob: &str) -> Result<()> {
     Ok(())
 }
 
+/// The first session takes more than the whole budget: there is no second one, and the first can be had again.
+fn a_budget(carol: &blocking::Client, image: &str) -> Result<()> {
+    carol.upload_img(image, guest("tiny")?.0)?;
+    ensure!(carol.quotas()?.cycle_usage == 0, "nothing was used yet");
+    let input = carol.upload_input(tiny_input(10, "first"))?;
+    let first = carol.create_session(image.to_owned(), input.clone(), vec![], true)?;
+    ensure!(ended(carol, &first)?.0.status == "SUCCEEDED", "within the budget");
+    let quotas = carol.quotas()?;
+    ensure!((quotas.cycle_budget, quotas.cycle_usage) == (0, 1), "in millions, what is used rounded up");
+    let second = carol.upload_input(tiny_input(10, "second"))?;
+    refused(carol.create_session(image.to_owned(), second, vec![], true), "budget of 1000 cycles is used up")?;
+    ensure!(carol.create_session(image.to_owned(), input, vec![], true)?.uuid == first.uuid, "the same costs nothing");
+    Ok(())
+}
+
 /// The async client streams files without saying how long they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_async_client_streams_its_uploads() -> Result<()> {
-    let (gateway, alice, _) = gateway().await?;
+    let (gateway, [alice, ..]) = gateway().await?;
     let url = gateway.client.address().to_owned();
     let url = if url.starts_with("http") { url } else { format!("http://{url}") };
     let client = non_blocking::Client::from_parts(url.clone(), alice.clone(), VERSION)?;

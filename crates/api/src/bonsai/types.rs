@@ -163,9 +163,9 @@ pub struct Quotas {
     pub exec_cycle_limit: i64,
     /// Sessions at the same time.
     pub concurrent_proofs: i64,
-    /// What the key may take in all.
+    /// What the key's owner may still take in all.
     pub cycle_budget: i64,
-    /// What it has taken.
+    /// What it has taken; sessions that run are not in it yet.
     pub cycle_usage: i64,
     /// Machines for this key alone: none.
     pub dedicated_executor: i32,

@@ -34,6 +34,9 @@ pub struct CreateArgs {
     /// Sessions at the same time.
     #[arg(long, value_name = "N", default_value_t = 100)]
     sessions_max: u32,
+    /// Cycles of all sessions of this name together, also with later keys. Without it there is no such limit.
+    #[arg(long, value_name = "N")]
+    budget_cycles: Option<u64>,
     /// Megabytes of programs and inputs that are kept.
     #[arg(long, value_name = "MB", default_value_t = 1_000)]
     storage_mb: u64,
@@ -101,6 +104,7 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         cycles_max: args.cycles_max,
         sessions_max: args.sessions_max,
         bytes_max: args.storage_mb.saturating_mul(1_000_000),
+        budget_cycles: args.budget_cycles,
     };
     let key = open(&args.config)?.create(&args.name, limits).map_err(|problem| Failure::usage(problem.message))?;
     if args.json {
@@ -121,17 +125,26 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         cycles_max: u64,
         sessions_max: u32,
         bytes_max: u64,
+        budget_cycles: Option<u64>,
+        used_cycles: u64,
     }
-    let rows = open(&args.config)?.list().map_err(|problem| Failure::failed(problem.message))?;
-    let listed = rows.into_iter().map(|row| Listed {
-        name: row.tenant,
-        created_ms: row.created_ms,
-        revoked: row.is_revoked,
-        cycles_max: row.limits.cycles_max,
-        sessions_max: row.limits.sessions_max,
-        bytes_max: row.limits.bytes_max,
+    let keys = open(&args.config)?;
+    let listed = keys.list().and_then(|rows| {
+        let listed = rows.into_iter().map(|row| {
+            Ok(Listed {
+                used_cycles: keys.used_cycles(&row.tenant)?,
+                name: row.tenant,
+                created_ms: row.created_ms,
+                revoked: row.is_revoked,
+                cycles_max: row.limits.cycles_max,
+                sessions_max: row.limits.sessions_max,
+                bytes_max: row.limits.bytes_max,
+                budget_cycles: row.limits.budget_cycles,
+            })
+        });
+        listed.collect::<Result<Vec<_>, _>>()
     });
-    let listed: Vec<Listed> = listed.collect();
+    let listed: Vec<Listed> = listed.map_err(|problem| Failure::failed(problem.message))?;
     if args.json {
         screen::json(&serde_json::json!({ "keys": listed }));
         return Ok(());
@@ -140,6 +153,8 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         ("name", Align::Left),
         ("state", Align::Left),
         ("cycles", Align::Right),
+        ("used", Align::Right),
+        ("budget", Align::Right),
         ("sessions", Align::Right),
         ("storage", Align::Right),
     ];
@@ -149,6 +164,8 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
             row.name.clone(),
             state.to_owned(),
             row.cycles_max.to_string(),
+            row.used_cycles.to_string(),
+            row.budget_cycles.map_or_else(|| "-".to_owned(), |cycles| cycles.to_string()),
             row.sessions_max.to_string(),
             bytes(row.bytes_max),
         ]

@@ -10,7 +10,7 @@ use manyhands_proto::{Digest, JobId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// The database's format.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -40,6 +40,8 @@ pub struct KeyLimits {
     pub sessions_max: u32,
     /// Bytes of uploads.
     pub bytes_max: u64,
+    /// Cycles of all its owner's sessions together; none for no limit.
+    pub budget_cycles: Option<u64>,
 }
 
 /// An upload that is on disk.
@@ -89,14 +91,26 @@ impl Book {
             return Err(rusqlite::Error::SqliteFailure(code, Some(what)));
         }
         db.execute_batch(TABLES)?;
+        if format == 1 {
+            db.execute_batch("ALTER TABLE keys ADD COLUMN budget_cycles INTEGER")?;
+        }
         db.pragma_update(None, "user_version", FORMAT)?;
         Ok(Self(Mutex::new(db)))
     }
 
     pub(crate) fn add_key(&self, hash: [u8; 32], tenant: &str, limits: KeyLimits) -> Result<()> {
         self.lock().execute(
-            "INSERT INTO keys (hash, tenant, created_ms, cycles_max, sessions_max, bytes_max) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![hash, tenant, unix_ms(), signed(limits.cycles_max), limits.sessions_max, signed(limits.bytes_max)],
+            "INSERT INTO keys (hash, tenant, created_ms, cycles_max, sessions_max, bytes_max, budget_cycles)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                hash,
+                tenant,
+                unix_ms(),
+                signed(limits.cycles_max),
+                limits.sessions_max,
+                signed(limits.bytes_max),
+                limits.budget_cycles.map(signed),
+            ],
         )?;
         Ok(())
     }
@@ -218,6 +232,25 @@ impl Book {
         query.query_map([&tenant.0], session_row)?.collect()
     }
 
+    /// How many those are.
+    pub(crate) fn count_open(&self, tenant: &Tenant) -> Result<u32> {
+        let sql = "SELECT COUNT(*) FROM sessions WHERE tenant = ?1 AND ended_ms IS NULL";
+        self.lock().query_row(sql, [&tenant.0], |row| row.get(0))
+    }
+
+    /// Who has such sessions.
+    pub(crate) fn open_tenants(&self) -> Result<Vec<Tenant>> {
+        let db = self.lock();
+        let mut query = db.prepare("SELECT DISTINCT tenant FROM sessions WHERE ended_ms IS NULL")?;
+        query.query_map([], |row| Ok(Tenant(row.get(0)?)))?.collect()
+    }
+
+    /// Cycles of a tenant's sessions that are written down as ended, of the guests' own instructions.
+    pub(crate) fn used_cycles(&self, tenant: &Tenant) -> Result<u64> {
+        let sql = "SELECT COALESCE(SUM(cycles), 0) FROM sessions WHERE tenant = ?1";
+        self.lock().query_row(sql, [&tenant.0], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+    }
+
     /// Sessions that only execute and have not ended: to be run again after a restart.
     pub(crate) fn executing(&self) -> Result<Vec<SessionRow>> {
         let db = self.lock();
@@ -257,7 +290,7 @@ impl Book {
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS keys (
         hash BLOB PRIMARY KEY, tenant TEXT NOT NULL, created_ms INTEGER NOT NULL, revoked_ms INTEGER,
-        cycles_max INTEGER NOT NULL, sessions_max INTEGER NOT NULL, bytes_max INTEGER NOT NULL) STRICT;
+        cycles_max INTEGER NOT NULL, sessions_max INTEGER NOT NULL, bytes_max INTEGER NOT NULL, budget_cycles INTEGER) STRICT;
     CREATE TABLE IF NOT EXISTS uploads (
         tenant TEXT NOT NULL, name BLOB NOT NULL, kind TEXT NOT NULL, digest BLOB NOT NULL, bytes INTEGER NOT NULL,
         used_ms INTEGER NOT NULL, PRIMARY KEY (tenant, kind, name)) STRICT;
@@ -274,6 +307,7 @@ fn key_row(row: &Row<'_>) -> Result<KeyRow> {
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
         sessions_max: row.get("sessions_max")?,
         bytes_max: row.get::<_, i64>("bytes_max")?.unsigned_abs(),
+        budget_cycles: row.get::<_, Option<i64>>("budget_cycles")?.map(i64::unsigned_abs),
     };
     Ok(KeyRow {
         tenant: row.get("tenant")?,
@@ -347,7 +381,7 @@ mod tests {
         let path = dir.path().join("bonsai.db");
         let book = Book::open(&path).unwrap();
         let (a, b) = (Tenant("a".to_owned()), Tenant("b".to_owned()));
-        let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 2, bytes_max: 10 };
+        let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 2, bytes_max: 10, budget_cycles: Some(7) };
         book.add_key([1; 32], "a", limits).unwrap();
         book.add_session(&row("a", 1, Some(9))).unwrap();
         book.add_session(&row("a", 2, None)).unwrap();
@@ -368,6 +402,8 @@ mod tests {
         assert_eq!(book.session(&a, ended.id).unwrap(), Some(ended.clone()));
         assert_eq!(book.same(&a, [7; 32]).unwrap(), [ended.clone(), row("a", 1, Some(9))]);
         assert_eq!((book.executing().unwrap().len(), book.open_sessions(&a).unwrap().len()), (0, 1));
+        assert_eq!((book.count_open(&a).unwrap(), book.used_cycles(&a).unwrap()), (1, 3));
+        assert_eq!((book.open_tenants().unwrap(), book.used_cycles(&b).unwrap()), (vec![a.clone()], 0));
         assert_eq!(book.upload(&a, b"x", "input").unwrap(), Some(upload));
         // To another tenant none of it is there.
         assert_eq!(book.session(&b, ended.id).unwrap(), None);
@@ -381,5 +417,24 @@ mod tests {
             book.key([1; 32]).unwrap().is_none() && book.has_keys().unwrap(),
             "a revoked key opens nothing, and the door stays shut"
         );
+    }
+
+    /// `bonsai.db` of the first format, as it was written: no budgets.
+    #[test]
+    fn a_database_of_the_first_format_is_brought_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bonsai.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(&TABLES.replace(", budget_cycles INTEGER", "")).unwrap();
+        db.execute("INSERT INTO keys VALUES (?1, 'a', 1, NULL, 2, 3, 4)", [[1_u8; 32]]).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let book = Book::open(&path).unwrap();
+            let limits = KeyLimits { cycles_max: 2, sessions_max: 3, bytes_max: 4, budget_cycles: None };
+            assert_eq!(book.limits(&Tenant("a".to_owned())).unwrap(), Some(limits));
+        }
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
+        assert!(Book::open(&path).unwrap_err().to_string().contains("reads formats up to"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use manyhands_api::bonsai::types::Tenant;
 use manyhands_api::types::{Problem, ProblemKind};
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256};
@@ -58,6 +59,14 @@ impl Keys {
         self.0.keys().map_err(|error| broken(&error))
     }
 
+    /// Cycles that a tenant's ended sessions took together, as far as the gateway has written them down: within the hour.
+    ///
+    /// # Errors
+    /// [`Problem`] if the database cannot be read.
+    pub fn used_cycles(&self, tenant: &str) -> Result<u64, Problem> {
+        self.0.used_cycles(&Tenant(tenant.to_owned())).map_err(|error| broken(&error))
+    }
+
     /// Revokes a tenant's key. False if there is none.
     ///
     /// # Errors
@@ -84,7 +93,7 @@ mod tests {
     fn a_key_is_shown_once_and_kept_as_a_hash() {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(dir.path()).unwrap();
-        let limits = KeyLimits { cycles_max: 1, sessions_max: 1, bytes_max: 1 };
+        let limits = KeyLimits { cycles_max: 1, sessions_max: 1, bytes_max: 1, budget_cycles: None };
         let key = keys.create("alice", limits).unwrap();
         assert_eq!((key.len(), &key[..3]), (67, "mh_"));
         for name in ["alice", "", "a b", &"x".repeat(65)] {

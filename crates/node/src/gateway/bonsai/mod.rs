@@ -5,6 +5,7 @@ mod book;
 mod execute;
 mod keys;
 mod sessions;
+mod status;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,9 @@ impl Desk {
             if let Err(problem) = self.tidy_uploads().await {
                 tracing::warn!(%problem, "uploads that nobody uses could not be removed");
             }
+            if let Err(problem) = self.settle_all().await {
+                tracing::warn!(%problem, "what sessions took could not be written down; trying again in an hour");
+            }
         }
     }
 
@@ -126,6 +130,7 @@ impl Desk {
             cycles_max: self.door.cycles_max,
             sessions_max: OPEN_SESSIONS_MAX,
             bytes_max: self.store_limit_bytes,
+            budget_cycles: None,
         }))
     }
 }
@@ -214,12 +219,16 @@ impl Bonsai for Desk {
 
     async fn quotas(&self, tenant: &Tenant) -> Result<Quotas, Problem> {
         let limits = self.limits(tenant).await?;
+        self.settle(tenant).await?;
+        let whose = tenant.clone();
+        let used_cycles = self.on_book(move |book| book.used_cycles(&whose)).await?;
         let mega = |cycles: u64| i64::try_from(cycles >> 20).unwrap_or(i64::MAX);
         Ok(Quotas {
             exec_cycle_limit: mega(limits.cycles_max.min(self.door.cycles_max)),
             concurrent_proofs: i64::from(limits.sessions_max),
-            cycle_budget: i64::MAX,
-            cycle_usage: 0,
+            cycle_budget: limits.budget_cycles.map_or(i64::MAX, |budget| mega(budget.saturating_sub(used_cycles))),
+            // Rounded up: little is not nothing.
+            cycle_usage: mega(used_cycles.saturating_add((1 << 20) - 1)),
             dedicated_executor: 0,
             dedicated_gpu: 0,
         })

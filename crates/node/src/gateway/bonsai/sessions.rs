@@ -1,17 +1,15 @@
 //! Sessions: taken, found again, told of, stopped.
 
 use manyhands_api::Gateway as _;
-use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Stats, Tenant, Upload, Uuid};
-use manyhands_api::types::{JobRequest, JobStatus, Problem, ProblemKind};
-use manyhands_core::job::UnitState;
+use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Tenant, Upload, Uuid};
+use manyhands_api::types::{JobRequest, Problem, ProblemKind};
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::limits::INPUT_BYTES_MAX;
 use manyhands_proto::{Digest, JobId};
 use sha2::{Digest as _, Sha256};
 
-use super::Desk;
 use super::book::{End, SessionRow, unix_ms};
-use manyhands_core::requester::STOPPED;
+use super::{Desk, status};
 
 impl Desk {
     /// Takes a session, or finds the one that is the same and runs or has succeeded.
@@ -24,7 +22,7 @@ impl Desk {
                 return Ok(row.id);
             }
         }
-        self.check_open_sessions(tenant).await?;
+        self.check_limits(tenant).await?;
         let (id, row) = (wanted.id, wanted.clone());
         self.on_book(move |book| book.add_session(&row)).await?;
         let begun = match wanted.job {
@@ -85,24 +83,55 @@ impl Desk {
         })
     }
 
-    async fn check_open_sessions(&self, tenant: &Tenant) -> Result<(), Problem> {
+    /// Whether a tenant may have one more session.
+    async fn check_limits(&self, tenant: &Tenant) -> Result<(), Problem> {
         let limits = self.limits(tenant).await?;
         let whose = tenant.clone();
-        let mut open = 0;
+        let open = self.on_book(move |book| book.count_open(&whose)).await?;
+        if open < limits.sessions_max && limits.budget_cycles.is_none() {
+            return Ok(());
+        }
+        let running = self.settle(tenant).await?;
+        if running >= limits.sessions_max {
+            let message = format!(
+                "your key may have {} sessions at the same time, and has: wait for one to end, or stop one",
+                limits.sessions_max
+            );
+            return Err(Problem::new(ProblemKind::TooMany, message));
+        }
+        let whose = tenant.clone();
+        let used = self.on_book(move |book| book.used_cycles(&whose)).await?;
+        match limits.budget_cycles.filter(|budget| used >= *budget) {
+            Some(budget) => Err(Problem::new(
+                ProblemKind::TooMany,
+                format!(
+                    "your key's budget of {budget} cycles is used up ({used}): ask whoever runs this gateway for another key"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down which of a tenant's sessions have ended and what they took. Tells how many run.
+    pub(super) async fn settle(&self, tenant: &Tenant) -> Result<u32, Problem> {
+        let whose = tenant.clone();
+        let mut running = 0;
         for row in self.on_book(move |book| book.open_sessions(&whose)).await? {
-            let is_running = self.status_of(&row).await.is_ok_and(|status| status.state == State::Running);
-            open += u32::from(is_running);
-            if open >= limits.sessions_max {
-                let message = format!(
-                    "your key may have {open} sessions at the same time, and has: wait for one to end, or stop one"
-                );
-                return Err(Problem::new(ProblemKind::TooMany, message));
+            let status = self.status_of(&row).await?;
+            if status.state == State::Running {
+                running += 1;
+                continue;
             }
-            if !is_running {
-                // Looked at once: its job keeps its result.
-                let end = End { at_ms: unix_ms(), result: Ok(Vec::new()), stats: None, log: Vec::new() };
-                self.on_book(move |book| book.end(row.id, &end)).await?;
-            }
+            // Its job keeps its result.
+            let end = End { at_ms: unix_ms(), result: Ok(Vec::new()), stats: status.stats, log: Vec::new() };
+            self.on_book(move |book| book.end(row.id, &end)).await?;
+        }
+        Ok(running)
+    }
+
+    pub(super) async fn settle_all(&self) -> Result<(), Problem> {
+        for tenant in self.on_book(super::Book::open_tenants).await? {
+            self.settle(&tenant).await?;
         }
         Ok(())
     }
@@ -137,13 +166,10 @@ impl Desk {
     }
 
     pub(super) async fn status_of(&self, row: &SessionRow) -> Result<SessionStatus, Problem> {
-        let Some(job) = row.job else { return Ok(execution_status(row)) };
+        let Some(job) = row.job else { return Ok(status::of_execution(row)) };
         match self.door.job(job).await {
-            Ok(status) => Ok(job_status(&status)),
-            Err(problem) if problem.kind == ProblemKind::NotFound => Ok(SessionStatus {
-                error: Some("its job was removed at the gateway".to_owned()),
-                ..blank(State::Failed)
-            }),
+            Ok(found) => Ok(status::of_job(&found)),
+            Err(problem) if problem.kind == ProblemKind::NotFound => Ok(status::of_removed()),
             Err(problem) => Err(problem),
         }
     }
@@ -169,61 +195,4 @@ impl Desk {
             None => Err(Problem::not_found("there is no journal yet: the guest still runs")),
         }
     }
-}
-
-fn blank(state: State) -> SessionStatus {
-    SessionStatus { state, stage: String::new(), error: None, elapsed_s: 0.0, stats: None, has_receipt: false }
-}
-
-fn execution_status(row: &SessionRow) -> SessionStatus {
-    let until_ms = row.end.as_ref().map_or_else(unix_ms, |end| end.at_ms);
-    let elapsed_s = (until_ms - row.created_ms).max(0) as f64 / 1000.0;
-    let (state, error, stats) = match &row.end {
-        None => (State::Running, None, None),
-        Some(End { result: Ok(_), stats, .. }) => (State::Succeeded, None, *stats),
-        Some(End { result: Err(error), .. }) if error == STOPPED => (State::Aborted, Some(error.clone()), None),
-        Some(End { result: Err(error), stats, .. }) => (State::Failed, Some(error.clone()), *stats),
-    };
-    let stage = if state == State::Running { "Executor" } else { "" };
-    SessionStatus { stage: stage.to_owned(), error, elapsed_s, stats, ..blank(state) }
-}
-
-fn job_status(status: &JobStatus) -> SessionStatus {
-    let view = &status.view;
-    let state = match (view.phase.as_str(), view.error.as_deref()) {
-        ("done", _) => State::Succeeded,
-        ("failed", Some(STOPPED)) => State::Aborted,
-        ("failed", _) => State::Failed,
-        _ => State::Running,
-    };
-    let figures = view.segments.zip(view.total_cycles).zip(view.user_cycles);
-    let stats =
-        figures.map(|((segments, total_cycles), cycles)| Stats { segments: segments.into(), total_cycles, cycles });
-    SessionStatus {
-        state,
-        stage: if state == State::Running { stage(status) } else { String::new() },
-        error: view.error.clone().filter(|_| state != State::Succeeded),
-        elapsed_s: view.elapsed_ms as f64 / 1000.0,
-        stats,
-        has_receipt: state == State::Succeeded,
-    }
-}
-
-/// How far a job is, in Bonsai's words.
-fn stage(status: &JobStatus) -> String {
-    let view = &status.view;
-    if view.phase == "assembling" {
-        return "Finalize".to_owned();
-    }
-    let proved = view.grid.iter().filter(|state| **state == UnitState::Verified).count();
-    let known = view.segments.map_or(view.grid.len(), |segments| segments as usize);
-    if view.grid.is_empty() {
-        return if view.is_surveyed { "Setup" } else { "Executor" }.to_owned();
-    }
-    if view.segments.is_none() || proved < known {
-        return format!("ProveSegments: {proved}/{known}");
-    }
-    // Lifts and joins: all units that are no proofs.
-    let (done, total) = (view.units_done as usize, view.units_total as usize);
-    format!("RecursionJoin: {}/{}", done.saturating_sub(proved), total.saturating_sub(known))
 }
