@@ -212,6 +212,54 @@ async fn what_a_guest_wrote_is_text() {
     assert!(answer.contains("content-type: text/plain"), "{answer}");
 }
 
+/// A connection that watches the job, and its answer's head with the first event.
+async fn watcher(served: &support::Served) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let head = format!("GET /v1/jobs/{JOB}/events HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", served.address);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut said, mut buffer) = (String::new(), [0; 4096]);
+    while !said.contains("event: ") && !said.contains("\"kind\"") {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "it ended: {said}");
+        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    (stream, said)
+}
+
+#[tokio::test]
+async fn a_job_that_is_watched_is_told_of_until_its_end() {
+    let served = start().await;
+    let (mut stream, said) = watcher(&served).await;
+    assert!(said.contains("content-type: text/event-stream") && said.contains("event: status\ndata: {"), "{said}");
+    manyhands_api::Gateway::abort(&*served.fake, JOB).await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    let (_, data) = rest.split_once("event: end\ndata: ").unwrap();
+    let status: manyhands_api::JobStatus = serde_json::from_str(data.lines().next().unwrap()).unwrap();
+    assert_eq!((status.view.phase.as_str(), status.view.error.is_some()), ("failed", true));
+    assert!(!rest.contains("event: status"), "nothing else had changed: {rest}");
+}
+
+#[tokio::test]
+async fn watchers_leave_connections_to_others() {
+    let served = start().await;
+    let mut watchers = Vec::new();
+    let refused = loop {
+        let (stream, said) = watcher(&served).await;
+        if !said.starts_with("HTTP/1.1 200") {
+            break said;
+        }
+        watchers.push(stream);
+    };
+    assert!(
+        watchers.len() == 32 && refused.starts_with("HTTP/1.1 503") && refused.contains("now and then"),
+        "{refused}"
+    );
+    assert!(served.raw("GET /v1/health HTTP/1.1\r\nHost: HOST", b"").await.starts_with("HTTP/1.1 200"));
+    let unknown = served.problem("GET /v1/jobs/00000000000000000000000000000000/events HTTP/1.1\r\nHost: HOST", b"");
+    assert_eq!(unknown.await.0, 404);
+}
+
 #[tokio::test]
 async fn shutdown_ends_idle_and_silent_connections() {
     let served = start().await;

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Connections at the same time. A person has a few, a script a few more; each costs a file descriptor that nodes need too.
 pub(super) const CONNECTIONS_MAX: usize = 128;
 
+/// Of them, those that watch jobs: they hold their connection for as long as the job takes.
+pub(super) const WATCHERS_MAX: usize = 32;
+
 /// Time for a request's head, also on a connection that is kept open for another one.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
 

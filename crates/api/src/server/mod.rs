@@ -4,6 +4,7 @@
 //! need: heads and bodies have times, connections and uploads have numbers.
 
 mod body;
+mod events;
 mod guard;
 mod limits;
 mod respond;

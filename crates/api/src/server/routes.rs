@@ -14,14 +14,15 @@ use manyhands_proto::JobId;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX};
+use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
 use super::respond::{self, Answer};
-use super::{Gateway, body, guard};
+use super::{Gateway, body, events, guard};
 use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
 
 struct Door<G> {
     gateway: Arc<G>,
     uploads: Semaphore,
+    watchers: Arc<Semaphore>,
 }
 
 type Shared<G> = State<Arc<Door<G>>>;
@@ -33,7 +34,8 @@ pub(super) fn router<G: Gateway>(
     bound: SocketAddr,
     public_host: Option<String>,
 ) -> Router {
-    let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX) });
+    let watchers = Arc::new(Semaphore::new(WATCHERS_MAX));
+    let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), watchers });
     Router::new()
         .route("/v1/health", get(health))
         .route("/v1/status", get(status::<G>))
@@ -41,6 +43,7 @@ pub(super) fn router<G: Gateway>(
         .route("/v1/inputs", put(input::<G>))
         .route("/v1/jobs", post(submit::<G>))
         .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
+        .route("/v1/jobs/{id}/events", get(watch::<G>))
         .route("/v1/jobs/{id}/explain", get(explain::<G>))
         .route("/v1/jobs/{id}/receipt", get(receipt::<G>))
         .route("/v1/jobs/{id}/log", get(log::<G>))
@@ -101,6 +104,19 @@ async fn job<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answ
     answer(StatusCode::OK, async { in_time(door.gateway.job(job_id(&id)?)).await }.await)
 }
 
+async fn watch<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+    let begun = async {
+        let job = job_id(&id)?;
+        // One that is not there is an ordinary refusal.
+        in_time(door.gateway.job(job)).await?;
+        let many =
+            || Problem::new(ProblemKind::Busy, "as many jobs are watched as can be; ask for /v1/jobs/ID now and then");
+        let place = Arc::clone(&door.watchers).try_acquire_owned().map_err(|_| many())?;
+        Ok(events::of_job(Arc::clone(&door.gateway), job, place))
+    };
+    begun.await.unwrap_or_else(|problem: Problem| respond::problem(&problem))
+}
+
 async fn explain<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
     answer(StatusCode::OK, async { in_time(door.gateway.explain(job_id(&id)?)).await }.await)
 }
@@ -131,8 +147,8 @@ async fn log<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answ
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/explain, /v1/jobs/ID/receipt, \
-                 /v1/jobs/ID/log";
+    let paths = "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+                 /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }
 

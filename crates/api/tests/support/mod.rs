@@ -61,10 +61,11 @@ impl Gateway for Fake {
         if job != JOB {
             return Err(Problem::not_found(format!("there is no job {job}")));
         }
+        let is_aborted = self.aborted.lock().unwrap().contains(&job);
         let view = JobView {
             job,
-            phase: "open".to_owned(),
-            error: None,
+            phase: if is_aborted { "failed" } else { "open" }.to_owned(),
+            error: is_aborted.then(|| "it was stopped".to_owned()),
             po2: Po2::MIN,
             is_surveyed: false,
             sizing: None,
