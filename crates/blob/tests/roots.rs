@@ -348,7 +348,7 @@ fn what_went_makes_room_inside_the_file() {
     let path = folder.path().join("chunks.redb");
     let store = ChunkStore::open_within(&path, bounds).unwrap();
     store.put_blob(&owner("a"), &noise(16 << 20, 1)).unwrap();
-    free.store(0, Ordering::Relaxed);
+    free.store(90 << 20, Ordering::Relaxed);
     let filled = (10..).find_map(|seed| store.put_blob(&owner("b"), &noise(1 << 20, seed)).err());
     assert!(matches!(filled, Some(StoreError::LowSpace { .. })));
     assert!(matches!(store.admits(1 << 20).unwrap(), Admission::LowSpace { .. }));
@@ -356,6 +356,9 @@ fn what_went_makes_room_inside_the_file() {
     store.release_owner(&owner("a")).unwrap();
     let before_bytes = std::fs::metadata(&path).unwrap().len();
     assert_eq!(store.admits(2 << 20).unwrap(), Admission::Yes);
+    free.store(40 << 20, Ordering::Relaxed);
+    assert!(matches!(store.admits(2 << 20).unwrap(), Admission::LowSpace { .. }), "others have filled the disk");
+    free.store(90 << 20, Ordering::Relaxed);
     assert!(matches!(store.admits(64 << 20).unwrap(), Admission::LowSpace { .. }));
     store.put_blob(&owner("a"), &noise(2 << 20, 2)).unwrap();
     let (download, _) = pre_order(&noise(1 << 20, 3));

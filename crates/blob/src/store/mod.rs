@@ -225,7 +225,9 @@ impl ChunkStore {
     /// after the refusal: pages are used anew by the next transaction only.
     fn write<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = self.transact(work);
-        if matches!(outcome, Err(StoreError::LowSpace { .. })) {
+        if let Err(StoreError::LowSpace { free_bytes, floor_bytes }) = outcome
+            && space::may_rewrite(free_bytes, floor_bytes)
+        {
             self.transact(|ledger| ledger.yield_cache(YIELD_BYTES))?;
         }
         outcome

@@ -74,16 +74,23 @@ impl Bounds {
 impl Floor {
     /// Refuses if there is not room for `needed_bytes` of chunks: `inside_bytes` of the file, then what the disk has above the floor.
     pub(super) fn require(&self, needed_bytes: u64, inside_bytes: u64) -> Result<(), StoreError> {
+        let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
+        let inside_bytes = if may_rewrite(free_bytes, self.bytes) { inside_bytes } else { 0 };
         let growth_bytes = in_file(needed_bytes).saturating_sub(inside_bytes);
         if growth_bytes == 0 && inside_bytes > 0 {
             return Ok(());
         }
-        let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
         if free_bytes < self.bytes.saturating_add(growth_bytes) {
             return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes });
         }
         Ok(())
     }
+}
+
+/// Whether the file's inside may be used anew, or cleared, on a disk that is below its floor. That takes some new room too, and a write that
+/// fails on a full disk costs reads as well: redb closes the file then. So a disk that others have filled is left alone.
+pub(super) const fn may_rewrite(free_bytes: u64, floor_bytes: u64) -> bool {
+    free_bytes >= floor_bytes / 2
 }
 
 /// What a file that takes `file_bytes` of the disk, with `kept_bytes` of chunks, takes in before it grows. A file shrinks little when chunks
