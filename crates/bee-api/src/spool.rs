@@ -19,6 +19,9 @@ use crate::refusal::Refusal;
 const MEMORY_BYTES: usize = 256 << 10;
 /// Longest silence in the middle of a body.
 const SILENCE_TIME: Duration = Duration::from_secs(60);
+/// How much of a refused body is read and dropped, so that its sender hears why before the connection ends, and for how long.
+const DRAIN_BYTES_MAX: usize = 64 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// A body that has come as a whole.
 #[derive(Debug)]
@@ -44,14 +47,40 @@ pub(crate) async fn spool(
     store: &ChunkStore,
 ) -> Result<Spooled, Refusal> {
     let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let mut pieces = body.into_data_stream();
+    let taken = take(stated, &mut pieces, bytes_max, folder, store).await;
+    if taken.is_err() {
+        drain(&mut pieces).await;
+    }
+    taken
+}
+
+/// A connection that is closed with bytes unread is reset, and its sender may never see the answer.
+async fn drain(pieces: &mut BodyDataStream) {
+    let mut left_bytes = DRAIN_BYTES_MAX;
+    let draining = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            let Some(left) = left_bytes.checked_sub(piece.len()) else { return };
+            left_bytes = left;
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, draining).await;
+}
+
+async fn take(
+    stated: Option<u64>,
+    pieces: &mut BodyDataStream,
+    bytes_max: u64,
+    folder: &Path,
+    store: &ChunkStore,
+) -> Result<Spooled, Refusal> {
     if let Some(stated) = stated {
         check_size(stated, bytes_max)?;
         check_room(store, stated)?;
     }
-    let mut pieces = body.into_data_stream();
     let mut file = tempfile::spooled_tempfile_in(MEMORY_BYTES, folder);
     let mut size_bytes = 0_u64;
-    while let Some(piece) = next(&mut pieces).await? {
+    while let Some(piece) = next(pieces).await? {
         size_bytes += piece.len() as u64;
         check_size(size_bytes, bytes_max)?;
         file = write(file, piece, size_bytes).await?;
