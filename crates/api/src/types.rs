@@ -205,6 +205,20 @@ impl Problem {
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ProblemKind::Internal, message)
     }
+
+    /// The gateway ends while it is asked.
+    pub fn stopping() -> Self {
+        Self::internal("the gateway is stopping; try again when it is back")
+    }
+
+    /// The gateway's disk is full or failed. `what` begins the sentence.
+    pub fn of_disk(what: &str, error: &std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ProblemKind::NoSpace,
+            _ => ProblemKind::Internal,
+        };
+        Self::new(kind, format!("{what}: {error}"))
+    }
 }
 
 /// That a gateway is there and takes requests; the answer of `/v1/health`.

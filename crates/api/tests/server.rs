@@ -5,6 +5,8 @@ mod support;
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use manyhands_api::{Problem, ProblemKind};
 use manyhands_core::Priority;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
@@ -258,6 +260,53 @@ async fn watchers_leave_connections_to_others() {
     assert!(served.raw("GET /v1/health HTTP/1.1\r\nHost: HOST", b"").await.starts_with("HTTP/1.1 200"));
     let unknown = served.problem("GET /v1/jobs/00000000000000000000000000000000/events HTTP/1.1\r\nHost: HOST", b"");
     assert_eq!(unknown.await.0, 404);
+}
+
+/// What is beside `/v1` has passwords of its own; `/v1` has none, and is not there by the public name.
+#[tokio::test]
+async fn the_public_name_leads_to_what_has_passwords_only() {
+    let beside = Router::new().route("/version", get(async || "here"));
+    let served = support::start_beside(beside, Some("prove.example")).await;
+    for (path, host, status) in [
+        ("/version", "prove.example", 200),
+        ("/version", "evil.example", 403),
+        ("/version", "HOST", 200),
+        ("/v1/status", "prove.example", 403),
+        ("/v1/jobs", "prove.example", 403),
+        ("/nowhere", "prove.example", 403),
+        ("/v1/status", "HOST", 200),
+    ] {
+        let answer = served.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}"), b"").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} for {host}: {answer}");
+        assert!(answer.contains("x-manyhands-api: 1"), "{answer}");
+    }
+}
+
+/// The whole body is written before the answer is read, as simple clients do: it must not be met by a reset.
+#[tokio::test]
+async fn who_is_refused_hears_why_whatever_it_sends() {
+    let served = start().await;
+    let body = vec![7; 20 << 20];
+    for (path, status) in [("/v1/jobs", 413), ("/nowhere", 404), ("/v1/status", 405)] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let (address, length) = (served.address, body.len());
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n");
+        let head = if path == "/v1/jobs" { head.replace("PUT", "POST") } else { head };
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes(), "{path}");
+    }
+}
+
+/// Who asks first whether it may send does not, if it may not.
+#[tokio::test]
+async fn a_body_that_waits_for_leave_is_not_asked_for_to_be_dropped() {
+    let served = start().await;
+    let head = "PUT /nowhere HTTP/1.1\r\nHost: HOST\r\nExpect: 100-continue\r\nContent-Length: 1000000";
+    let answer = served.raw(head, b"").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
 
 #[tokio::test]

@@ -17,14 +17,15 @@ use tokio::sync::Semaphore;
 
 use super::Bonsai;
 use super::base::base;
-use super::spool::spool;
+use super::spool::{Bound, spool};
 use super::types::{CreateSession, SessionStatus, State as SessionState, Stats, Tenant, Upload, Uuid};
+use crate::server::body;
 use crate::types::{Problem, ProblemKind};
 
 /// Uploads at the same time; each is a file and some pieces of memory.
 const UPLOADS_MAX: usize = 32;
 /// Largest JSON body.
-const JSON_BYTES_MAX: usize = 1 << 20;
+const JSON_BYTES_MAX: u64 = 1 << 20;
 
 struct Desk<B> {
     bonsai: Arc<B>,
@@ -142,7 +143,8 @@ async fn take<B: Bonsai>(
     let tenant = tenant(desk, headers).await?;
     let busy = || Problem::new(ProblemKind::Busy, "too many uploads are under way; try again");
     let _turn = desk.uploads.try_acquire().map_err(|_| busy())?;
-    let (file, size_bytes) = spool(body, desk.bonsai.spool(), bytes_max, what).await?;
+    let room_bytes = desk.bonsai.room(&tenant).await?;
+    let (file, size_bytes) = spool(headers, body, desk.bonsai.spool(), Bound { bytes_max, room_bytes }, what).await?;
     desk.bonsai.keep(&tenant, upload, file, size_bytes).await?;
     Ok(StatusCode::OK.into_response())
 }
@@ -162,7 +164,7 @@ async fn delete_input<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>,
 async fn create<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, body: Body) -> Answer {
     let tenant = tenant(&desk, &headers).await?;
     check_version(&headers, desk.bonsai.zkvm())?;
-    let request: CreateSession = json_body(body).await?;
+    let request: CreateSession = json_body(&headers, body).await?;
     let id = desk.bonsai.create(&tenant, request).await?;
     Ok(ok(&json!({ "uuid": id.to_string() })))
 }
@@ -237,7 +239,7 @@ async fn create_snark<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, bod
         session_id: String,
     }
     let tenant = tenant(&desk, &headers).await?;
-    let request: Request = json_body(body).await?;
+    let request: Request = json_body(&headers, body).await?;
     let id = desk.bonsai.create_snark(&tenant, uuid(&request.session_id)?).await?;
     Ok(ok(&json!({ "uuid": id.to_string() })))
 }
@@ -276,9 +278,8 @@ async fn tenant<B: Bonsai>(desk: &Desk<B>, headers: &HeaderMap) -> Result<Tenant
     desk.bonsai.tenant(headers.get("x-api-key").and_then(|key| key.to_str().ok())).await
 }
 
-async fn json_body<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let bytes = axum::body::to_bytes(body, JSON_BYTES_MAX).await;
-    let bytes = bytes.map_err(|_| Problem::invalid("the body is larger than 1 MiB, or broke off"))?;
+async fn json_body<T: serde::de::DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+    let bytes = body::read(headers, body, JSON_BYTES_MAX, "the request").await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Problem::invalid(format!("the body is not the JSON of this call: {error}")))
 }

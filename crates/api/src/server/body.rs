@@ -7,14 +7,14 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use futures::StreamExt;
 
-use super::limits::{DRAIN_BYTES_MAX, DRAIN_TIME, SILENCE_TIME, UPLOAD_TIME};
+use super::limits::{SILENCE_TIME, UPLOAD_TIME};
 use crate::types::{Problem, ProblemKind};
 
 /// Reads a body of at most `limit_bytes`. `what` names it in refusals, as in "the program".
 ///
 /// # Errors
 /// [`ProblemKind::TooLarge`], [`ProblemKind::TooSlow`], or [`ProblemKind::Invalid`] if the connection broke.
-pub(super) async fn read(headers: &HeaderMap, body: Body, limit_bytes: u64, what: &str) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit_bytes: u64, what: &str) -> Result<Vec<u8>, Problem> {
     let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
@@ -32,14 +32,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit_bytes: u64, what
         Ok(())
     };
     let result = tokio::time::timeout(UPLOAD_TIME, reading).await.unwrap_or_else(|_| Err(too_slow(what)));
-    match result {
-        Ok(()) => Ok(bytes),
-        Err(problem) if problem.kind == ProblemKind::TooLarge => {
-            drain(&mut pieces).await;
-            Err(problem)
-        }
-        Err(problem) => Err(problem),
-    }
+    result.map(|()| bytes)
 }
 
 type Pieces = axum::body::BodyDataStream;
@@ -57,21 +50,6 @@ async fn next_in(
     }
 }
 
-/// Reads on for a while and drops what comes. A connection that is closed with bytes unread is reset, and its sender may never see
-/// the answer.
-async fn drain(pieces: &mut Pieces) {
-    let mut dropped_bytes = 0;
-    let draining = async {
-        while let Some(Ok(piece)) = pieces.next().await {
-            dropped_bytes += piece.len() as u64;
-            if dropped_bytes > DRAIN_BYTES_MAX {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, draining).await;
-}
-
 fn too_large(what: &str, limit_bytes: u64) -> Problem {
     let limit = if limit_bytes >= 1 << 20 {
         format!("{} MiB", limit_bytes >> 20)
@@ -81,6 +59,6 @@ fn too_large(what: &str, limit_bytes: u64) -> Problem {
     Problem::new(ProblemKind::TooLarge, format!("{what} is larger than {limit}, the most that a gateway takes"))
 }
 
-fn too_slow(what: &str) -> Problem {
+pub(crate) fn too_slow(what: &str) -> Problem {
     Problem::new(ProblemKind::TooSlow, format!("{what} came too slowly, and the gateway stopped waiting for it"))
 }

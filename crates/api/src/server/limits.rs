@@ -27,7 +27,7 @@ pub(super) const TURN_TIME: Duration = Duration::from_secs(60);
 pub(super) const SILENCE_TIME: Duration = Duration::from_secs(20);
 
 /// Longest upload: the largest input at 300 kB/s.
-pub(super) const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
+pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// How much of a refused body is read and dropped, so that the sender hears why before its connection ends.
 pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 20;

@@ -3,10 +3,11 @@
 //! [`serve`] owns every connection it accepted and ends them all; nothing outlives it. It never lets one client hold what others
 //! need: heads and bodies have times, connections and uploads have numbers.
 
-mod body;
+pub(crate) mod body;
 mod events;
 mod guard;
-mod limits;
+mod hear_out;
+pub(crate) mod limits;
 mod respond;
 mod routes;
 
@@ -82,6 +83,7 @@ pub async fn serve_beside(
 /// Serves any router on `listener` within the bounds of this door, until `shutdown` is done; then lets requests under way
 /// end for a few seconds. For a second door of the same daemon. Errors of single connections end those only.
 pub async fn serve_router(listener: TcpListener, router: axum::Router, shutdown: impl Future<Output = ()> + Send) {
+    let router = router.layer(axum::middleware::from_fn(hear_out::hear_out));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();

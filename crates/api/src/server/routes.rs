@@ -27,7 +27,8 @@ struct Door<G> {
 
 type Shared<G> = State<Arc<Door<G>>>;
 
-/// All of `/v1`, and what is beside it, behind the guard.
+/// All of `/v1`, and what is beside it, behind the guard. Only what is beside it, which has passwords, is there for who asks by the public
+/// name.
 pub(super) fn router<G: Gateway>(
     gateway: Arc<G>,
     beside: Router,
@@ -35,6 +36,7 @@ pub(super) fn router<G: Gateway>(
     public_host: Option<String>,
 ) -> Router {
     let watchers = Arc::new(Semaphore::new(WATCHERS_MAX));
+    let public_host: Option<Arc<str>> = public_host.map(Arc::from);
     let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), watchers });
     Router::new()
         .route("/v1/health", get(health))
@@ -50,18 +52,21 @@ pub(super) fn router<G: Gateway>(
         .fallback(no_such_path)
         .method_not_allowed_fallback(not_allowed)
         .with_state(door)
-        .merge(beside)
-        .layer(from_fn(move |request: Request, next: Next| {
-            let is_public = public_host.as_deref().is_some_and(|host| guard::is_for(request.headers(), host));
-            async move {
-                let checked = if is_public { Ok(()) } else { guard::check(request.headers(), bound) };
-                let answer = match checked {
-                    Ok(()) => next.run(request).await,
-                    Err(problem) => respond::problem(&problem),
-                };
-                respond::mark(answer)
-            }
-        }))
+        .layer(from_fn(move |request: Request, next: Next| guarded(None, bound, request, next)))
+        .merge(
+            beside
+                .layer(from_fn(move |request: Request, next: Next| guarded(public_host.clone(), bound, request, next))),
+        )
+}
+
+async fn guarded(public_host: Option<Arc<str>>, bound: SocketAddr, request: Request, next: Next) -> Answer {
+    let headers = request.headers();
+    let is_public = public_host.is_some_and(|host| guard::is_for(headers, &host));
+    let answer = match if is_public { Ok(()) } else { guard::check(headers, bound) } {
+        Ok(()) => next.run(request).await,
+        Err(problem) => respond::problem(&problem),
+    };
+    respond::mark(answer)
 }
 
 async fn health() -> Answer {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve};
+use manyhands_api::{
+    Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
+};
 use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::view::JobView;
 use manyhands_core::{Outcome, Priority};
@@ -154,11 +156,17 @@ pub struct Served {
 }
 
 pub async fn start() -> Served {
+    start_beside(axum::Router::new(), None).await
+}
+
+/// As [`start`], with other calls at the same door, and a public name for them.
+pub async fn start_beside(beside: axum::Router, public_host: Option<&str>) -> Served {
+    let public_host = public_host.map(str::to_owned);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let fake = Arc::new(Fake::default());
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, Arc::clone(&fake), async {
+    let task = tokio::spawn(serve_beside(listener, Arc::clone(&fake), beside, public_host, async {
         let _ = stopped.await;
     }));
     Served { fake, address, stop, task }
