@@ -72,6 +72,21 @@ impl DataDir {
         Self::chunks_in(&self.path)
     }
 
+    /// Where the database of the Bonsai API's keys and sessions is in the data directory `path`.
+    pub fn bonsai_in(path: &Path) -> PathBuf {
+        path.join("bonsai.db")
+    }
+
+    /// Where that database is.
+    pub fn bonsai(&self) -> PathBuf {
+        Self::bonsai_in(&self.path)
+    }
+
+    /// Where the Bonsai API's uploads lie.
+    pub fn uploads(&self) -> PathBuf {
+        self.path.join("uploads")
+    }
+
     /// Where the gateway's job database is.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs.db")

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manyhands_proto::limits::WORKER_FRAME_BYTES_MAX;
-use manyhands_proto::worker::{Failure, Identity, Report, Task};
+use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
 use manyhands_proto::{decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -71,6 +71,12 @@ pub enum WorkerError {
     Failed(#[from] Failure),
 }
 
+impl From<WorkerError> for String {
+    fn from(error: WorkerError) -> Self {
+        error.to_string()
+    }
+}
+
 /// Finds the worker program: where the owner says, beside this program, or on the PATH.
 ///
 /// # Errors
@@ -84,6 +90,17 @@ pub fn locate(stated: Option<&Path>) -> Result<PathBuf, WorkerError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join(PROGRAM));
     beside.into_iter().chain(on_path).find(|path| path.is_file()).ok_or(WorkerError::Missing { at: None })
+}
+
+/// What is heard of a guest.
+#[derive(Debug)]
+pub enum Heard {
+    /// A segment was cut; the guest may still run.
+    Segment(SegmentReport),
+    /// It wrote to stdout or stderr.
+    Log(Vec<u8>),
+    /// It ended well.
+    Ended(Box<Execution>),
 }
 
 /// A running worker. Dropping it kills it.
@@ -157,6 +174,24 @@ impl Worker {
             if report.is_final() {
                 return Ok(report);
             }
+        }
+    }
+
+    /// What is heard next of a guest that the worker was told to execute.
+    ///
+    /// # Errors
+    /// As [`Worker::report`].
+    pub async fn hear(&mut self) -> Result<Heard, WorkerError> {
+        loop {
+            return Ok(match self.report().await? {
+                Report::Segment(segment) => Heard::Segment(segment),
+                Report::Log { bytes, .. } => Heard::Log(bytes.into_vec()),
+                Report::Executed(execution) => Heard::Ended(execution),
+                Report::Progress { .. } => continue,
+                Report::Identity(_) | Report::Receipt { .. } | Report::Failed(_) => {
+                    return Err(WorkerError::Protocol { what: "an answer to another question".to_owned() });
+                }
+            });
         }
     }
 

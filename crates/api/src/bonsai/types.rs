@@ -129,7 +129,7 @@ pub enum State {
 }
 
 /// A session's figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Segments.
     pub segments: u64,
@@ -150,7 +150,7 @@ pub struct SessionStatus {
     pub error: Option<String>,
     /// Seconds since it was created, or that it took.
     pub elapsed_s: f64,
-    /// There as soon as the guest has ended.
+    /// There as soon as the guest has ended; of a session that ended before it, as far as its guest came.
     pub stats: Option<Stats>,
     /// Whether a receipt can be fetched.
     pub has_receipt: bool,

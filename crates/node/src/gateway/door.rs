@@ -83,6 +83,11 @@ impl Door {
 }
 
 impl Door {
+    /// Stops a job, if it is open.
+    pub(super) async fn stop(&self, job: JobId) -> Result<(), Problem> {
+        self.ask(|to| Question::Stop(job, to)).await.flatten()
+    }
+
     /// Takes a job under an id that was written down before.
     pub(super) async fn submit_as(&self, job: JobId, request: JobRequest) -> Result<Submitted, Problem> {
         if request.input.is_some_and(|input| input.size_bytes > INPUT_BYTES_MAX) {

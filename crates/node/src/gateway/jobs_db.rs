@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::JobStatus;
 use manyhands_core::{JobSpec, Outcome, Receipted, Restored, Sizing};
 use manyhands_proto::message::BlobKey;
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
-use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// The database's format. Older ones are brought up to it; a newer one is refused.
-const FORMAT: i64 = 4;
+use super::sqlite::{self, unix_ms};
 
 /// A job as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +47,7 @@ type Result<T> = rusqlite::Result<T>;
 
 impl JobsDb {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut db = Connection::open(path)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut db)?;
-        Ok(Self(db))
+        sqlite::open(path, &STEPS).map(Self)
     }
 
     pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
@@ -174,7 +168,14 @@ impl JobsDb {
         transaction.execute("UPDATE jobs SET status = ?2, log = ?3 WHERE job = ?1", params![job, json, log])?;
         transaction.execute("DELETE FROM results WHERE job = ?1", [job])?;
         transaction.execute("DELETE FROM segments WHERE job = ?1", [job])?;
-        transaction.commit()
+        transaction.commit()?;
+        sqlite::empty_log(&self.0)
+    }
+
+    /// Whether what a job leaves may stay as cache: it is known, and not private.
+    pub(crate) fn may_cache(&self, job: JobId) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE job = ?1 AND circle IS NULL)";
+        self.0.query_row(sql, [job.0], |row| row.get(0))
     }
 
     /// A job that has ended.
@@ -215,21 +216,8 @@ impl JobsDb {
     }
 }
 
-/// Brings a database to the present format, all steps or none: a program that is killed half-way finds the old format again.
-fn migrate(db: &mut Connection) -> Result<()> {
-    let transaction = db.transaction()?;
-    let format: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let Some(steps) = usize::try_from(format).ok().and_then(|format| STEPS.get(format..)) else {
-        let what = format!("it has format {format}, this program reads formats up to {FORMAT}");
-        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(what)));
-    };
-    steps.iter().try_for_each(|step| transaction.execute_batch(step))?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
-}
-
 /// What makes each format of the one before it. A step that was released is never changed.
-const STEPS: [&str; FORMAT as usize] = [
+const STEPS: [&str; 4] = [
     FORMAT_1,
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
@@ -305,14 +293,11 @@ fn size(blob: BlobRef) -> i64 {
     i64::try_from(blob.size_bytes).unwrap_or(i64::MAX)
 }
 
-fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FORMAT: i64 = STEPS.len() as i64;
     use manyhands_core::Priority;
 
     fn spec(priority: Priority) -> JobSpec {

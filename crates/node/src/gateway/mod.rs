@@ -35,6 +35,7 @@ mod questions;
 mod room;
 mod shelf;
 mod shell;
+mod sqlite;
 mod survey;
 mod sweep;
 mod tasks;
@@ -83,7 +84,7 @@ pub async fn run(
     let db = JobsDb::open(&data_dir.jobs()).map_err(database)?;
     let store = crate::store::open(&config, &data_dir.chunks())?;
     let (open, kept) = needed(&db).map_err(database)?;
-    let swept = sweep(&store, open, kept.as_ref())?;
+    let swept = sweep(&store, open, kept.as_ref(), |job| db.may_cache(job).unwrap_or_default())?;
     tracing::debug!(swept, "blobs that nobody needs any more were released");
     let (listener, http) = listen(config.gateway.http).await?;
     let bee = bee_door::open(&config, &data_dir, &store, bee_door::GATEWAY_PORT).await?;
@@ -115,7 +116,7 @@ pub async fn run(
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
     });
-    let desk = open_desk(&config, &data_dir, http, Arc::clone(&door))?;
+    let desk = open_desk(&config, &data_dir, http, Arc::clone(&door)).await?;
     let host = desk.public_host();
     let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
     let server = tokio::spawn(manyhands_api::serve_beside(listener, door, calls, host, until(stopped)));
@@ -137,14 +138,26 @@ pub async fn run(
     Ok(())
 }
 
-/// What stands behind the Bonsai API.
-fn open_desk(config: &Config, data_dir: &DataDir, http: SocketAddr, door: Arc<Door>) -> Result<Arc<Desk>, StartError> {
-    let path = data_dir.folder().join("bonsai.db");
+/// What stands behind the Bonsai API, with what a restart cut off under way again.
+async fn open_desk(
+    config: &Config,
+    data_dir: &DataDir,
+    http: SocketAddr,
+    door: Arc<Door>,
+) -> Result<Arc<Desk>, StartError> {
+    let path = data_dir.bonsai();
     let book = Book::open(&path).map_err(|source| StartError::Database { path, source })?;
-    let folder = data_dir.folder().join("uploads");
-    let is_loopback = http.ip().is_loopback();
-    Desk::new(door, book, folder.clone(), config, is_loopback)
-        .map_err(|source| StartError::DataDir { path: folder, source })
+    let folder = data_dir.uploads();
+    // Whoever comes through a proxy comes from outside.
+    let may_be_open = http.ip().is_loopback() && config.gateway.public_url.is_none();
+    let desk = Desk::new(door, book, folder.clone(), config, may_be_open)
+        .map_err(|source| StartError::DataDir { path: folder, source })?;
+    match desk.resume().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "sessions that only execute are run again"),
+        Err(problem) => tracing::warn!(%problem, "sessions that only execute cannot be taken up again"),
+    }
+    Ok(desk)
 }
 
 /// Takes the HTTP door's address.

@@ -47,6 +47,8 @@ pub(crate) enum Question {
     Explain(JobId, To<Result<Explanation, Problem>>),
     /// Say what a job's guest wrote.
     Log(JobId, To<Result<Vec<u8>, Problem>>),
+    /// Stop a job, if it is open.
+    Stop(JobId, To<Result<(), Problem>>),
     /// Stop a job that is open, forget one that has ended.
     Remove(JobId, To<Result<(), Problem>>),
     /// Say how the gateway is; the bytes used and the limit of its store are filled in by the door.
@@ -62,6 +64,7 @@ impl Shell {
             Question::Job(job, to) => drop(to.send(self.job(job))),
             Question::Explain(job, to) => drop(to.send(self.explain(job))),
             Question::Log(job, to) => drop(to.send(self.log(job))),
+            Question::Stop(job, to) => drop(to.send(self.stop(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
         }
@@ -129,10 +132,18 @@ impl Shell {
         self.db.log(job).map_err(|error| Self::database(&error))?.ok_or_else(|| not_found(job))
     }
 
+    /// Of a job that ended meanwhile nothing is lost.
+    fn stop(&mut self, job: JobId) -> Result<(), Problem> {
+        let is_open = self.open.contains_key(&job);
+        if is_open {
+            self.core.handle(self.clock.now(), Input::Abort { job });
+        }
+        if is_open { Ok(()) } else { self.job(job).map(drop) }
+    }
+
     fn remove(&mut self, job: JobId) -> Result<(), Problem> {
         if self.open.contains_key(&job) {
-            self.core.handle(self.clock.now(), Input::Abort { job });
-            return Ok(());
+            return self.stop(job);
         }
         let ended = self.job(job)?;
         self.db.remove(job).map_err(|error| Self::database(&error))?;

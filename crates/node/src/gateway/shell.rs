@@ -243,8 +243,14 @@ impl Shell {
     /// What was stored for a job after it had ended has nobody else to let it go.
     fn let_go_late(&self, job: JobId) {
         if !self.open.contains_key(&job) {
-            tokio::spawn(self.tasks.clone().let_go(job));
+            self.let_go(job);
         }
+    }
+
+    fn let_go(&self, job: JobId) {
+        // A database that does not say leaves nothing behind.
+        let may_cache = self.db.may_cache(job).unwrap_or_default();
+        tokio::spawn(self.tasks.clone().let_go(job, may_cache));
     }
 
     /// Steps I and II: a segment is cut and stored.
@@ -408,7 +414,7 @@ impl Shell {
             open.execution.iter().for_each(AbortHandle::abort);
         }
         self.core.forget(&job);
-        tokio::spawn(self.tasks.clone().let_go(job));
+        self.let_go(job);
     }
 
     /// How an open job is.

@@ -10,12 +10,12 @@ use manyhands_core::Survey;
 use manyhands_core::requester::Input;
 use manyhands_core::sizing::Cut;
 use manyhands_proto::Po2;
-use manyhands_proto::worker::{Failure, Report, Task};
+use manyhands_proto::worker::{Failure, Task};
 use serde_bytes::ByteBuf;
 
 use super::jobs_db::JobRow;
 use super::tasks::Tasks;
-use crate::worker::{Worker, WorkerError, WorkerOptions};
+use crate::worker::{Heard, Worker, WorkerError, WorkerOptions};
 
 /// Cycles that are run at each size. They take .4 s at 2^20 and 2.3 s at 2^14, worker's start and blobs included (own measurement, `manyhands
 /// segment --cycles-max` on two cores).
@@ -87,17 +87,17 @@ async fn look(worker: &Path, task: &Task, po2: Po2) -> Option<Look> {
     worker.begin(task).await.ok()?;
     let mut cut = Cut { po2, user_cycles: 0, segments: 0, total_cycles: 0, blob_bytes: 0 };
     let is_whole = loop {
-        match worker.report().await {
-            Ok(Report::Segment(segment)) => {
+        match worker.hear().await {
+            Ok(Heard::Segment(segment)) => {
                 cut.user_cycles = cut.user_cycles.saturating_add(segment.user_cycles);
                 cut.segments = cut.segments.saturating_add(1);
                 cut.total_cycles = cut.total_cycles.saturating_add(segment.po2.cycles());
                 cut.blob_bytes = cut.blob_bytes.saturating_add(segment.blob_bytes);
             }
-            Ok(Report::Log { .. } | Report::Progress { .. }) => {}
-            Ok(Report::Executed(_)) => break true,
+            Ok(Heard::Log(_)) => {}
+            Ok(Heard::Ended(_)) => break true,
             Err(WorkerError::Failed(Failure::CycleLimit { .. })) => break false,
-            Ok(Report::Identity(_) | Report::Receipt { .. } | Report::Failed(_)) | Err(_) => return None,
+            Err(_) => return None,
         }
     };
     (cut.segments > 0).then_some(Look { cut, is_whole })

@@ -11,7 +11,8 @@ use super::owners::Purpose;
 /// Lets everything of a gateway's own go that no open job and no kept receipt needs. Tells how many blobs and downloads that were. What others
 /// hold in the same store stays, and pins do.
 ///
-/// `kept` are the receipts of ended jobs; None if not all are known, and then every receipt stays.
+/// `kept` are the receipts of ended jobs; None if not all are known, and then every receipt stays. What jobs leave that `may_cache` is not
+/// for, private ones, is freed.
 ///
 /// # Errors
 /// Storage errors.
@@ -19,6 +20,7 @@ pub(crate) fn sweep(
     store: &ChunkStore,
     open: impl IntoIterator<Item = JobId>,
     kept: Option<&BTreeSet<Reference>>,
+    may_cache: impl Fn(JobId) -> bool,
 ) -> Result<usize, StoreError> {
     let open: BTreeSet<JobId> = open.into_iter().collect();
     let mut count = 0;
@@ -26,7 +28,8 @@ pub(crate) fn sweep(
         match Purpose::of(&owner) {
             None => {}
             Some(Purpose::Job(job)) if open.contains(&job) => {}
-            Some(Purpose::Job(_)) => count += store.release_owner_to_cache(&owner)?,
+            Some(Purpose::Job(job)) if may_cache(job) => count += store.release_owner_to_cache(&owner)?,
+            Some(Purpose::Job(_)) => count += store.release_owner(&owner)?,
             Some(Purpose::Claims | Purpose::Uploads) => count += store.release_owner(&owner)?,
             Some(Purpose::Receipts) => {
                 let forgotten = store.held_by(&owner)?.into_iter().map(|blob| blob.reference);
@@ -50,7 +53,7 @@ mod tests {
     fn what_open_jobs_and_kept_receipts_need_stays_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 30).unwrap();
-        let (open, ended) = (JobId([1; 16]), JobId([2; 16]));
+        let (open, ended, private) = (JobId([1; 16]), JobId([2; 16]), JobId([3; 16]));
         let put = |owner: &Owner, text: &str| store.put_blob(owner, text.as_bytes()).unwrap();
         let segment = put(&owner_of(open), "a segment of the open job");
         let shared = put(&owner_of(open), "a program that both jobs use");
@@ -64,15 +67,21 @@ mod tests {
         ];
         store.pin(&others[3].reference).unwrap();
         let cached = put(&owner_of(ended), "a segment of the ended job");
+        let may_cache = |job| job != private;
         let gone = [
+            put(&owner_of(private), "the input of an ended private job"),
             put(&receipts(), "the receipt of a forgotten job"),
             put(&uploads(), "an upload"),
             put(&claims_of(open), "a result that was not checked"),
         ];
         let kept = BTreeSet::from([receipt.reference]);
-        assert_eq!(sweep(&store, [open], None).unwrap(), 5, "receipts stay as long as the kept ones are not known");
-        assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 1);
-        assert_eq!(sweep(&store, [open], Some(&kept)).unwrap(), 0);
+        assert_eq!(
+            sweep(&store, [open], None, may_cache).unwrap(),
+            6,
+            "receipts stay as long as the kept ones are not known"
+        );
+        assert_eq!(sweep(&store, [open], Some(&kept), may_cache).unwrap(), 1);
+        assert_eq!(sweep(&store, [open], Some(&kept), may_cache).unwrap(), 0);
         assert!([segment, shared, receipt].iter().chain(&others).all(|blob| store.has(blob).unwrap()));
         assert_eq!(store.cached().unwrap(), [cached.reference], "it yields as soon as there is need");
         assert!(gone.iter().all(|blob| !store.has(blob).unwrap()));

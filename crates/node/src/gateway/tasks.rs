@@ -9,7 +9,7 @@ use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::message::{Blame, Holder};
-use manyhands_proto::worker::{Execution, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
 use manyhands_zkvm::{composite_receipt, succinct_receipt};
 use serde_bytes::ByteBuf;
@@ -23,7 +23,7 @@ use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
 use crate::store::RoomWait;
-use crate::worker::{Worker, WorkerOptions};
+use crate::worker::{Heard, Worker, WorkerOptions};
 
 /// What a task tells the event loop.
 #[derive(Debug)]
@@ -125,20 +125,14 @@ impl Tasks {
             cycles_max: row.cycles_max,
             blobs: true,
         };
-        let mut worker = Worker::spawn(&self.worker, WorkerOptions::default()).map_err(|error| error.to_string())?;
-        worker.begin(&task).await.map_err(|error| error.to_string())?;
+        let mut worker = Worker::spawn(&self.worker, WorkerOptions::default())?;
+        worker.begin(&task).await?;
         loop {
             // Returning early drops the worker, which ends the guest.
-            match worker.report().await.map_err(|error| error.to_string())? {
-                Report::Segment(segment) => self.keep_segment(row.job, row.circle.is_some(), segment).await?,
-                Report::Log { bytes, .. } => {
-                    let _ = self.feedback.send(Feedback::Log { job: row.job, bytes: bytes.into_vec() }).await;
-                }
-                Report::Progress { .. } => {}
-                Report::Executed(execution) => return Ok(*execution),
-                Report::Identity(_) | Report::Receipt { .. } | Report::Failed(_) => {
-                    return Err("the worker answered another question".to_owned());
-                }
+            match worker.hear().await? {
+                Heard::Segment(segment) => self.keep_segment(row.job, row.circle.is_some(), segment).await?,
+                Heard::Log(bytes) => drop(self.feedback.send(Feedback::Log { job: row.job, bytes }).await),
+                Heard::Ended(execution) => return Ok(*execution),
             }
         }
     }
@@ -228,12 +222,13 @@ impl Tasks {
         Err(Unfetched::Refused(Refusal { blame, reason: format!("its receipt could not be fetched: {error}") }))
     }
 
-    /// Releases all blobs of a job that has ended, but its receipt. They stay as cache, for the next job of the same program; what was not
-    /// verified is nothing worth.
-    pub(crate) async fn let_go(self, job: JobId) {
+    /// Releases all blobs of a job that has ended, but its receipt. They stay as cache, for the next job of the same program, if they may;
+    /// what was not verified is nothing worth.
+    pub(crate) async fn let_go(self, job: JobId, may_cache: bool) {
         let released = self.on_store(move |store| {
             store.release_owner(&claims_of(job))?;
-            store.release_owner_to_cache(&owner_of(job))
+            let owner = owner_of(job);
+            if may_cache { store.release_owner_to_cache(&owner) } else { store.release_owner(&owner) }
         });
         if let Err(error) = released.await {
             tracing::warn!(%job, %error, "a job's blobs could not be released; trying again");

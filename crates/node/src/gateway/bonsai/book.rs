@@ -3,14 +3,12 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use manyhands_api::bonsai::types::{Stats, Tenant, Uuid};
 use manyhands_proto::{Digest, JobId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-/// The database's format.
-const FORMAT: i64 = 2;
+use crate::gateway::sqlite::{self, unix_ms};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -80,21 +78,7 @@ pub(crate) struct End {
 
 impl Book {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let db = Connection::open(path)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        db.busy_timeout(std::time::Duration::from_secs(5))?;
-        let format: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if format > FORMAT {
-            let what = format!("it has format {format}, this program reads formats up to {FORMAT}");
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_SCHEMA);
-            return Err(rusqlite::Error::SqliteFailure(code, Some(what)));
-        }
-        db.execute_batch(TABLES)?;
-        if format == 1 {
-            db.execute_batch("ALTER TABLE keys ADD COLUMN budget_cycles INTEGER")?;
-        }
-        db.pragma_update(None, "user_version", FORMAT)?;
+        let db = sqlite::open(path, &STEPS)?;
         Ok(Self(Mutex::new(db)))
     }
 
@@ -176,11 +160,24 @@ impl Book {
         self.lock().query_row(sql, [&tenant.0], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
     }
 
-    /// Uploads that nobody used since `before_ms`: whose, what, of which kind.
+    /// Uploads that nobody used since `before_ms` and no session needs that has not ended: whose, what, of which kind.
     pub(crate) fn unused(&self, before_ms: i64) -> Result<Vec<(Tenant, Vec<u8>, String)>> {
         let db = self.lock();
-        let mut query = db.prepare("SELECT tenant, name, kind FROM uploads WHERE used_ms < ?1")?;
-        query.query_map([before_ms], |row| Ok((Tenant(row.get(0)?), row.get(1)?, row.get(2)?)))?.collect()
+        let mut query = db.prepare(&format!("SELECT tenant, name, kind FROM uploads WHERE {UNUSED}"))?;
+        query.query_map([before_ms], upload_key)?.collect()
+    }
+
+    /// Removes an upload if that is still so.
+    pub(crate) fn remove_unused(&self, tenant: &Tenant, name: &[u8], kind: &str, before_ms: i64) -> Result<bool> {
+        let sql = format!("DELETE FROM uploads WHERE {UNUSED} AND tenant = ?2 AND name = ?3 AND kind = ?4");
+        Ok(self.lock().execute(&sql, params![before_ms, tenant.0, name, kind])? > 0)
+    }
+
+    /// All uploads: whose, what, of which kind.
+    pub(crate) fn uploads(&self) -> Result<Vec<(Tenant, Vec<u8>, String)>> {
+        let db = self.lock();
+        let mut query = db.prepare("SELECT tenant, name, kind FROM uploads")?;
+        query.query_map([], upload_key)?.collect()
     }
 
     pub(crate) fn add_session(&self, row: &SessionRow) -> Result<()> {
@@ -287,20 +284,32 @@ impl Book {
     }
 }
 
-const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS keys (
+/// What makes each format of the one before it.
+const STEPS: [&str; 2] = [FORMAT_1, "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER"];
+
+const FORMAT_1: &str = "
+    CREATE TABLE keys (
         hash BLOB PRIMARY KEY, tenant TEXT NOT NULL, created_ms INTEGER NOT NULL, revoked_ms INTEGER,
-        cycles_max INTEGER NOT NULL, sessions_max INTEGER NOT NULL, bytes_max INTEGER NOT NULL, budget_cycles INTEGER) STRICT;
-    CREATE TABLE IF NOT EXISTS uploads (
+        cycles_max INTEGER NOT NULL, sessions_max INTEGER NOT NULL, bytes_max INTEGER NOT NULL) STRICT;
+    CREATE TABLE uploads (
         tenant TEXT NOT NULL, name BLOB NOT NULL, kind TEXT NOT NULL, digest BLOB NOT NULL, bytes INTEGER NOT NULL,
         used_ms INTEGER NOT NULL, PRIMARY KEY (tenant, kind, name)) STRICT;
-    CREATE TABLE IF NOT EXISTS sessions (
+    CREATE TABLE sessions (
         id BLOB PRIMARY KEY, tenant TEXT NOT NULL, fingerprint BLOB NOT NULL, job BLOB, image BLOB NOT NULL, input BLOB,
         cycles_max INTEGER NOT NULL, created_ms INTEGER NOT NULL, ended_ms INTEGER, journal BLOB, error TEXT,
         segments INTEGER, total_cycles INTEGER, cycles INTEGER, log BLOB) STRICT;
-    CREATE INDEX IF NOT EXISTS same_sessions ON sessions (tenant, fingerprint, created_ms);
-    CREATE INDEX IF NOT EXISTS open_sessions ON sessions (tenant, ended_ms, created_ms);
+    CREATE INDEX same_sessions ON sessions (tenant, fingerprint, created_ms);
+    CREATE INDEX open_sessions ON sessions (tenant, ended_ms, created_ms);
 ";
+
+/// That an upload was not used since `?1`. A session that proves has its job hold what it needs.
+const UNUSED: &str = "used_ms < ?1 AND NOT EXISTS (
+    SELECT 1 FROM sessions WHERE sessions.tenant = uploads.tenant AND sessions.ended_ms IS NULL AND sessions.job IS NULL
+    AND (uploads.kind = 'input' AND sessions.input = uploads.name OR uploads.kind = 'image' AND sessions.image = uploads.name))";
+
+fn upload_key(row: &Row<'_>) -> Result<(Tenant, Vec<u8>, String)> {
+    Ok((Tenant(row.get(0)?), row.get(1)?, row.get(2)?))
+}
 
 fn key_row(row: &Row<'_>) -> Result<KeyRow> {
     let limits = KeyLimits {
@@ -349,12 +358,6 @@ fn end_of(row: &Row<'_>) -> Result<Option<End>> {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -425,7 +428,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bonsai.db");
         let db = Connection::open(&path).unwrap();
-        db.execute_batch(&TABLES.replace(", budget_cycles INTEGER", "")).unwrap();
+        db.execute_batch(FORMAT_1).unwrap();
         db.execute("INSERT INTO keys VALUES (?1, 'a', 1, NULL, 2, 3, 4)", [[1_u8; 32]]).unwrap();
         db.pragma_update(None, "user_version", 1).unwrap();
         drop(db);
@@ -434,7 +437,7 @@ mod tests {
             let limits = KeyLimits { cycles_max: 2, sessions_max: 3, bytes_max: 4, budget_cycles: None };
             assert_eq!(book.limits(&Tenant("a".to_owned())).unwrap(), Some(limits));
         }
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
         assert!(Book::open(&path).unwrap_err().to_string().contains("reads formats up to"));
     }
 }

@@ -1,70 +1,98 @@
 //! Sessions that only execute: the guest runs in a worker, its journal is kept. One at a time; after a restart those that had not ended
 //! run again.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manyhands_api::bonsai::types::{Stats, Upload, Uuid};
 use manyhands_api::types::Problem;
+use manyhands_core::requester::STOPPED;
 use manyhands_proto::Po2;
 use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, INPUT_BYTES_MAX};
-use manyhands_proto::worker::{Execution, Report, Task};
+use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use serde_bytes::ByteBuf;
+use tokio::task::AbortHandle;
 
 use super::Desk;
-use super::book::{End, SessionRow, unix_ms};
-use crate::worker::{Worker, WorkerOptions};
-use manyhands_core::requester::STOPPED;
+use super::book::{End, SessionRow};
+use crate::gateway::sqlite::unix_ms;
+use crate::worker::{Heard, Worker, WorkerOptions};
+
+/// Segments are only counted here; these are as large as the weakest machine would prove.
+const PO2: u8 = 20;
+
+/// A session that executes, or waits to.
+#[derive(Debug)]
+pub(super) struct Running {
+    task: AbortHandle,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What came of a guest so far.
+#[derive(Debug, Default)]
+struct Seen {
+    stats: Stats,
+    log: Vec<u8>,
+}
+
+impl Seen {
+    fn note(&mut self, bytes: &[u8]) {
+        let room = GUEST_LOG_BYTES_MAX.saturating_sub(self.log.len());
+        self.log.extend(bytes.iter().take(room));
+    }
+
+    fn count(&mut self, segment: &SegmentReport) {
+        self.stats.segments += 1;
+        self.stats.total_cycles = self.stats.total_cycles.saturating_add(segment.po2.cycles());
+        self.stats.cycles = self.stats.cycles.saturating_add(segment.user_cycles);
+    }
+
+    /// The session's end. One that came to no journal took what was seen of it.
+    fn end(&mut self, result: Result<Vec<u8>, String>) -> End {
+        let (stats, log) = (Some(self.stats), std::mem::take(&mut self.log));
+        End { at_ms: unix_ms(), result, stats, log }
+    }
+}
 
 impl Desk {
     /// Begins to execute, or goes on waiting to. The desk must be shared.
-    pub(super) fn execute(&self, row: SessionRow) {
-        let id = row.id;
-        let Some(desk) = self.shared() else { return };
-        let task = tokio::spawn(async move { desk.execute_to_end(row).await });
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, task.abort_handle());
+    pub(super) fn execute(&self, row: SessionRow) -> Result<(), Problem> {
+        let (id, desk, seen) = (row.id, self.shared()?, Arc::<Mutex<Seen>>::default());
+        // Held until it is written down: a task that ends at once strikes itself out after that.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = tokio::spawn(desk.execute_to_end(row, Arc::clone(&seen)));
+        running.insert(id, Running { task: task.abort_handle(), seen });
+        Ok(())
     }
 
-    /// Begins again what a restart cut off.
+    /// Begins again what a restart cut off, before anybody can ask for more.
     pub(crate) async fn resume(&self) -> Result<usize, Problem> {
         let rows = self.on_book(super::Book::executing).await?;
         let count = rows.len();
-        rows.into_iter().for_each(|row| self.execute(row));
+        rows.into_iter().try_for_each(|row| self.execute(row))?;
         Ok(count)
     }
 
     pub(super) async fn abort_execution(&self, id: Uuid) -> Result<(), Problem> {
-        let task = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(task) = task {
-            task.abort();
-        }
-        let end = End { at_ms: unix_ms(), result: Err(STOPPED.to_owned()), stats: None, log: Vec::new() };
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        // Nothing more than that it has ended, or is about to say so itself.
+        let Some(Running { task, seen }) = running else { return Ok(()) };
+        task.abort();
+        let end = lock(&seen).end(Err(STOPPED.to_owned()));
         self.on_book(move |book| book.end(id, &end)).await
     }
 
-    async fn execute_to_end(self: Arc<Self>, row: SessionRow) {
+    async fn execute_to_end(self: Arc<Self>, row: SessionRow, seen: Arc<Mutex<Seen>>) {
         let Ok(_turn) = self.executions.acquire().await else { return };
         let id = row.id;
-        let mut log = Vec::new();
-        let executed = self.run(&row, &mut log).await;
-        let (result, stats) = match executed {
-            Ok(execution) => {
-                let stats = Stats {
-                    segments: execution.segments.into(),
-                    total_cycles: execution.total_cycles,
-                    cycles: execution.user_cycles,
-                };
-                (Ok(execution.journal.into_vec()), Some(stats))
-            }
-            Err(error) => (Err(error), None),
-        };
-        let end = End { at_ms: unix_ms(), result, stats, log };
+        let executed = self.run(&row, &seen).await;
+        let end = lock(&seen).end(executed.map(|execution| execution.journal.into_vec()));
         if let Err(problem) = self.on_book(move |book| book.end(id, &end)).await {
             tracing::warn!(session = %id, %problem, "a session's end could not be written down; it runs again after a restart");
         }
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    async fn run(&self, row: &SessionRow, log: &mut Vec<u8>) -> Result<Execution, String> {
+    async fn run(&self, row: &SessionRow, seen: &Mutex<Seen>) -> Result<Execution, String> {
         let program = self.read_program(&row.tenant, row.image).await.map_err(|problem| problem.message)?;
         let input = match row.input {
             Some(input) => self.read(&row.tenant, Upload::Input(input), INPUT_BYTES_MAX).await,
@@ -73,25 +101,23 @@ impl Desk {
         let task = Task::Execute {
             program: ByteBuf::from(program),
             input: ByteBuf::from(input.map_err(|problem| problem.message)?),
-            po2: Po2::try_from(20).unwrap_or(Po2::MIN),
+            po2: Po2::try_from(PO2).unwrap_or(Po2::MIN),
             cycles_max: row.cycles_max,
             blobs: false,
         };
-        let worker = Worker::spawn(&self.door.tasks.worker, WorkerOptions::default());
-        let mut worker = worker.map_err(|error| error.to_string())?;
-        worker.begin(&task).await.map_err(|error| error.to_string())?;
+        let mut worker = Worker::spawn(&self.door.tasks.worker, WorkerOptions::default())?;
+        worker.begin(&task).await?;
         loop {
-            match worker.report().await.map_err(|error| error.to_string())? {
-                Report::Log { bytes, .. } => {
-                    let room = GUEST_LOG_BYTES_MAX.saturating_sub(log.len());
-                    log.extend(bytes.into_vec().into_iter().take(room));
-                }
-                Report::Executed(execution) => return Ok(*execution),
-                Report::Segment(_) | Report::Progress { .. } => {}
-                Report::Identity(_) | Report::Receipt { .. } | Report::Failed(_) => {
-                    return Err("the worker answered another question".to_owned());
-                }
+            match worker.hear().await? {
+                Heard::Ended(execution) => return Ok(*execution),
+                Heard::Segment(segment) => lock(seen).count(&segment),
+                Heard::Log(bytes) => lock(seen).note(&bytes),
             }
         }
     }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    // Each change is a whole one, so it is valid after any panic.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

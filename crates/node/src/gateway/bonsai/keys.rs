@@ -24,7 +24,7 @@ impl Keys {
     /// [`StartError`] if the directory or the database cannot be used.
     pub fn open(data_dir: &Path) -> Result<Self, StartError> {
         crate::data_dir::DataDir::make(data_dir)?;
-        let path = data_dir.join("bonsai.db");
+        let path = crate::data_dir::DataDir::bonsai_in(data_dir);
         Book::open(&path).map(Self).map_err(|source| StartError::Database { path, source })
     }
 

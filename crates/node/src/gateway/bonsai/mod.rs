@@ -10,7 +10,7 @@ mod uploads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use manyhands_api::bonsai::Bonsai;
 use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
@@ -19,11 +19,11 @@ use manyhands_proto::Digest;
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub(crate) use book::Book;
 pub use book::{KeyLimits, KeyRow};
+use execute::Running;
 pub use keys::Keys;
 use keys::{broken, hash_of};
 
@@ -38,6 +38,9 @@ const OPEN_TENANT: &str = "local";
 /// What the one tenant of a gateway without keys may do, beside the gateway's own limits.
 const OPEN_SESSIONS_MAX: u32 = 10_000;
 
+/// Nobody else changes what a tenant has, while this lives.
+struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
+
 /// The state behind the calls.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -51,13 +54,13 @@ pub(crate) struct Desk {
     /// Bytes of the store, which bound the uploads of who has no key.
     store_limit_bytes: u64,
     /// Sessions that execute now.
-    running: Mutex<BTreeMap<Uuid, AbortHandle>>,
+    running: Mutex<BTreeMap<Uuid, Running>>,
     /// Guests executed at the same time.
     executions: Arc<Semaphore>,
     /// The desk itself, for tasks that outlive a call.
     me: Weak<Self>,
-    /// Sessions taken one after the other, so that two that are the same find each other.
-    creating: tokio::sync::Mutex<()>,
+    /// What changes a tenant's sessions and uploads takes turns, so that two sessions that are the same find each other, and limits hold.
+    turns: Mutex<BTreeMap<Tenant, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Desk {
@@ -79,7 +82,7 @@ impl Desk {
             running: Mutex::default(),
             executions: Arc::new(Semaphore::new(1)),
             me: me.clone(),
-            creating: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
         }))
     }
 
@@ -90,13 +93,8 @@ impl Desk {
         Some(host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned()).filter(|name| !name.is_empty())
     }
 
-    /// Takes up what a restart cut off, and clears up every hour.
+    /// Clears up every hour.
     pub(crate) async fn tend(self: Arc<Self>) {
-        match self.resume().await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "sessions that only execute are run again"),
-            Err(problem) => tracing::warn!(%problem, "sessions that only execute cannot be taken up again"),
-        }
         let mut hourly = tokio::time::interval(TIDY_TIME);
         loop {
             hourly.tick().await;
@@ -109,8 +107,25 @@ impl Desk {
         }
     }
 
-    fn shared(&self) -> Option<Arc<Self>> {
-        self.me.upgrade()
+    fn shared(&self) -> Result<Arc<Self>, Problem> {
+        self.me.upgrade().ok_or_else(Problem::stopping)
+    }
+
+    /// Does work that goes on when the client hangs up: what is begun is not left half-way.
+    async fn to_its_end<T: Send + 'static, F: Future<Output = Result<T, Problem>> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Problem> {
+        tokio::spawn(work(self.shared()?)).await.map_err(|_| Problem::stopping())?
+    }
+
+    /// Waits until nobody else changes what this tenant has.
+    async fn turn(&self, tenant: &Tenant) -> Turn {
+        let lock = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(tenant.clone()).or_default())
+        };
+        Turn(lock.lock_owned().await)
     }
 
     /// Runs work on the database on a thread that may block.
@@ -120,7 +135,7 @@ impl Desk {
     ) -> Result<T, Problem> {
         let book = Arc::clone(&self.book);
         let done = tokio::task::spawn_blocking(move || work(&book)).await;
-        done.map_err(|_| stopping())?.map_err(|error| broken(&error))
+        done.map_err(|_| Problem::stopping())?.map_err(|error| broken(&error))
     }
 
     async fn limits(&self, tenant: &Tenant) -> Result<KeyLimits, Problem> {
@@ -166,8 +181,13 @@ impl Bonsai for Desk {
         Ok(self.find(tenant, Upload::Image(image)).await?.is_some())
     }
 
+    async fn room(&self, tenant: &Tenant) -> Result<u64, Problem> {
+        self.upload_room(tenant).await
+    }
+
     async fn keep(&self, tenant: &Tenant, upload: Upload, file: NamedTempFile, size_bytes: u64) -> Result<(), Problem> {
-        self.keep_upload(tenant, upload, file, size_bytes).await
+        let tenant = tenant.clone();
+        self.to_its_end(|desk| async move { desk.keep_upload(&tenant, upload, file, size_bytes).await }).await
     }
 
     async fn forget(&self, tenant: &Tenant, upload: Upload) -> Result<(), Problem> {
@@ -175,7 +195,8 @@ impl Bonsai for Desk {
     }
 
     async fn create(&self, tenant: &Tenant, request: CreateSession) -> Result<Uuid, Problem> {
-        self.create_session(tenant, request).await
+        let tenant = tenant.clone();
+        self.to_its_end(|desk| async move { desk.create_session(&tenant, request).await }).await
     }
 
     async fn session(&self, tenant: &Tenant, id: Uuid) -> Result<SessionStatus, Problem> {
@@ -219,7 +240,8 @@ impl Bonsai for Desk {
 
     async fn quotas(&self, tenant: &Tenant) -> Result<Quotas, Problem> {
         let limits = self.limits(tenant).await?;
-        self.settle(tenant).await?;
+        let turn = self.turn(tenant).await;
+        self.settle(tenant, &turn).await?;
         let whose = tenant.clone();
         let used_cycles = self.on_book(move |book| book.used_cycles(&whose)).await?;
         let mega = |cycles: u64| i64::try_from(cycles >> 20).unwrap_or(i64::MAX);
@@ -238,8 +260,4 @@ impl Bonsai for Desk {
         // Clients know the number alone.
         manyhands_zkvm::ZKVM_VERSION.rsplit(' ').next().unwrap_or_default()
     }
-}
-
-fn stopping() -> Problem {
-    Problem::internal("the gateway is stopping; try again when it is back")
 }

@@ -8,13 +8,14 @@ use manyhands_proto::limits::INPUT_BYTES_MAX;
 use manyhands_proto::{Digest, JobId};
 use sha2::{Digest as _, Sha256};
 
-use super::book::{End, SessionRow, unix_ms};
-use super::{Desk, status};
+use super::book::{End, SessionRow};
+use super::{Desk, Turn, status};
+use crate::gateway::sqlite::unix_ms;
 
 impl Desk {
     /// Takes a session, or finds the one that is the same and runs or has succeeded.
     pub(super) async fn create_session(&self, tenant: &Tenant, request: CreateSession) -> Result<Uuid, Problem> {
-        let _turn = self.creating.lock().await;
+        let turn = self.turn(tenant).await;
         let wanted = self.wanted(tenant, &request).await?;
         let (whose, fingerprint) = (tenant.clone(), wanted.fingerprint);
         for row in self.on_book(move |book| book.same(&whose, fingerprint)).await? {
@@ -22,15 +23,12 @@ impl Desk {
                 return Ok(row.id);
             }
         }
-        self.check_limits(tenant).await?;
+        self.check_limits(tenant, &turn).await?;
         let (id, row) = (wanted.id, wanted.clone());
         self.on_book(move |book| book.add_session(&row)).await?;
         let begun = match wanted.job {
             Some(job) => self.submit(tenant, job, &wanted).await,
-            None => {
-                self.execute(wanted);
-                Ok(())
-            }
+            None => self.execute(wanted),
         };
         if let Err(problem) = begun {
             self.on_book(move |book| book.remove_session(id)).await?;
@@ -84,14 +82,14 @@ impl Desk {
     }
 
     /// Whether a tenant may have one more session.
-    async fn check_limits(&self, tenant: &Tenant) -> Result<(), Problem> {
+    async fn check_limits(&self, tenant: &Tenant, turn: &Turn) -> Result<(), Problem> {
         let limits = self.limits(tenant).await?;
         let whose = tenant.clone();
         let open = self.on_book(move |book| book.count_open(&whose)).await?;
         if open < limits.sessions_max && limits.budget_cycles.is_none() {
             return Ok(());
         }
-        let running = self.settle(tenant).await?;
+        let running = self.settle(tenant, turn).await?;
         if running >= limits.sessions_max {
             let message = format!(
                 "your key may have {} sessions at the same time, and has: wait for one to end, or stop one",
@@ -112,8 +110,9 @@ impl Desk {
         }
     }
 
-    /// Writes down which of a tenant's sessions have ended and what they took. Tells how many run.
-    pub(super) async fn settle(&self, tenant: &Tenant) -> Result<u32, Problem> {
+    /// Writes down which of a tenant's sessions have ended and what they took. Tells how many run. Needs the turn: a session that is being
+    /// taken looks as if its job was gone.
+    pub(super) async fn settle(&self, tenant: &Tenant, _turn: &Turn) -> Result<u32, Problem> {
         let whose = tenant.clone();
         let mut running = 0;
         for row in self.on_book(move |book| book.open_sessions(&whose)).await? {
@@ -131,7 +130,8 @@ impl Desk {
 
     pub(super) async fn settle_all(&self) -> Result<(), Problem> {
         for tenant in self.on_book(super::Book::open_tenants).await? {
-            self.settle(&tenant).await?;
+            let turn = self.turn(&tenant).await;
+            self.settle(&tenant, &turn).await?;
         }
         Ok(())
     }
@@ -175,12 +175,8 @@ impl Desk {
     }
 
     pub(super) async fn stop_session(&self, tenant: &Tenant, id: Uuid) -> Result<(), Problem> {
-        let row = self.row(tenant, id).await?;
-        if self.status_of(&row).await?.state != State::Running {
-            return Ok(());
-        }
-        match row.job {
-            Some(job) => self.door.abort(job).await,
+        match self.row(tenant, id).await?.job {
+            Some(job) => self.door.stop(job).await,
             None => self.abort_execution(id).await,
         }
     }

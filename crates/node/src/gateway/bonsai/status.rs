@@ -5,7 +5,8 @@ use manyhands_api::types::JobStatus;
 use manyhands_core::job::UnitState;
 use manyhands_core::requester::STOPPED;
 
-use super::book::{End, SessionRow, unix_ms};
+use super::book::{End, SessionRow};
+use crate::gateway::sqlite::unix_ms;
 
 fn blank(state: State) -> SessionStatus {
     SessionStatus { state, stage: String::new(), error: None, elapsed_s: 0.0, stats: None, has_receipt: false }
@@ -40,8 +41,16 @@ pub(super) fn of_job(status: &JobStatus) -> SessionStatus {
         _ => State::Running,
     };
     let figures = view.segments.zip(view.total_cycles).zip(view.user_cycles);
-    let stats =
-        figures.map(|((segments, total_cycles), cycles)| Stats { segments: segments.into(), total_cycles, cycles });
+    let stats = match figures {
+        Some(((segments, total_cycles), cycles)) => Some(Stats { segments: segments.into(), total_cycles, cycles }),
+        None if state == State::Running => None,
+        // It ended before its guest did, and took as much as was cut of it.
+        None => {
+            let segments = view.grid.len() as u64;
+            let cycles = segments.saturating_mul(view.po2.cycles());
+            Some(Stats { segments, total_cycles: cycles, cycles })
+        }
+    };
     SessionStatus {
         state,
         stage: if state == State::Running { stage(status) } else { String::new() },
@@ -135,7 +144,11 @@ mod tests {
             of_job(&status)
         };
         let (failed, stopped) = (with("the guest panicked"), with(STOPPED));
-        assert_eq!((failed.state, failed.has_receipt, failed.stats), (State::Failed, false, None));
+        assert_eq!((failed.state, failed.has_receipt), (State::Failed, false));
+        let mut cut = job("failed", None, &[UnitState::Verified, UnitState::Stored], (1, 6));
+        cut.view.error = Some(STOPPED.to_owned());
+        let cycles = 2 * Po2::MIN.cycles();
+        assert_eq!(of_job(&cut).stats, Some(Stats { segments: 2, total_cycles: cycles, cycles }));
         assert_eq!((failed.error.as_deref(), stopped.state), (Some("the guest panicked"), State::Aborted));
         assert_eq!(of_removed().state, State::Failed);
     }

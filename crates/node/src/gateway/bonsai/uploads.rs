@@ -1,8 +1,10 @@
 //! Uploads: files in one folder, written down in the book once they are there under their name.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use manyhands_api::bonsai::types::{Tenant, Upload};
 use manyhands_api::types::{Problem, ProblemKind};
@@ -10,49 +12,62 @@ use manyhands_proto::limits::PROGRAM_BYTES_MAX;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::book::{UploadRow, unix_ms};
-use super::{Desk, stopping};
+use super::Desk;
+use super::book::UploadRow;
+use crate::gateway::door::of_store;
+use crate::gateway::sqlite::unix_ms;
+use crate::store::Shortage;
 
 /// How long an upload lies that nobody uses: a day, as long as a client may keep a number.
 const UNUSED_MS: i64 = 24 * 3600 * 1000;
 
 impl Desk {
-    /// Keeps an upload. A program must be the one that its image id says.
+    /// Bytes that a tenant may still upload.
+    pub(super) async fn upload_room(&self, tenant: &Tenant) -> Result<u64, Problem> {
+        let store = self.door.tasks.store.clone();
+        let looked = tokio::task::spawn_blocking(move || Shortage::of(&store, 0));
+        let shortage = looked.await.map_err(|_| Problem::stopping())?.map_err(|error| of_store(&error))?;
+        if let Some(shortage) = shortage {
+            let message = format!("this gateway has no room for uploads: on the gateway, {}", shortage.advice());
+            return Err(Problem::new(ProblemKind::NoSpace, message));
+        }
+        let (limits, whose) = (self.limits(tenant).await?, tenant.clone());
+        let used_bytes = self.on_book(move |book| book.bytes_of(&whose)).await?;
+        Ok(limits.bytes_max.saturating_sub(used_bytes))
+    }
+
+    /// Keeps an upload. A program must be the one that its image id says; what has an id of its own is never replaced by something else.
     pub(super) async fn keep_upload(
         &self,
         tenant: &Tenant,
         upload: Upload,
         file: NamedTempFile,
-        size_bytes: u64,
+        bytes: u64,
     ) -> Result<(), Problem> {
-        let (name, whose) = (tenant.clone(), tenant.clone());
-        let (limits, used_bytes) = (self.limits(tenant).await?, self.on_book(move |book| book.bytes_of(&name)).await?);
-        if used_bytes.saturating_add(size_bytes) > limits.bytes_max {
-            let message = format!(
-                "your uploads would take {} MB, and your key may have {} MB: delete some, or wait a day for those that are not used",
-                (used_bytes + size_bytes) / 1_000_000,
-                limits.bytes_max / 1_000_000
-            );
+        let looked = tokio::task::spawn_blocking(move || checked(upload, &file).map(|digest| (file, digest)));
+        let (file, digest) = looked.await.map_err(|_| Problem::stopping())??;
+        let _turn = self.turn(tenant).await;
+        match self.find(tenant, upload).await? {
+            Some(known) if known.digest == digest => return Ok(()),
+            Some(_) => {
+                return Err(Problem::invalid("this id has another upload: ask for an id of its own (GET .../upload)"));
+            }
+            None => {}
+        }
+        let room_bytes = self.upload_room(tenant).await?;
+        if bytes > room_bytes {
+            let message = "other uploads of your key came first, and there is no room for this one: delete some, or wait a day for those that are not used";
             return Err(Problem::new(ProblemKind::NoSpace, message));
         }
-        let path = self.path(tenant, upload);
-        let folder = self.folder.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            if let Upload::Image(wanted) = upload {
-                let program = fs::read(file.path()).map_err(|error| failed(&error))?;
-                let image = manyhands_zkvm::image_id(&program);
-                let image = image.map_err(|error| Problem::invalid(format!("this is no program: {error}")))?;
-                if image != wanted {
-                    return Err(Problem::invalid(format!("this program has the image id {image}, not {wanted}")));
-                }
-            }
-            let digest = digest_of(&file).map_err(|error| failed(&error))?;
+        // First in the book, so that no file is there that it does not know of; without its file it is not there either.
+        let (whose, row) = (tenant.clone(), UploadRow { digest, bytes });
+        self.on_book(move |book| book.add_upload(&whose, &name_of(upload), kind_of(upload), &row)).await?;
+        let (path, folder) = (self.path(tenant, upload), self.folder.clone());
+        let moved = tokio::task::spawn_blocking(move || {
             file.persist(&path).map_err(|error| failed(&error.error))?;
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))?;
-            Ok(UploadRow { digest, bytes: size_bytes })
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
         });
-        let row = kept.await.map_err(|_| stopping())??;
-        self.on_book(move |book| book.add_upload(&whose, &name_of(upload), kind_of(upload), &row)).await
+        moved.await.map_err(|_| Problem::stopping())?
     }
 
     /// An upload that is here, which counts as used.
@@ -77,7 +92,7 @@ impl Desk {
             File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
             Ok(bytes)
         });
-        read.await.map_err(|_| stopping())?.map_err(|error| failed(&error))
+        read.await.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))
     }
 
     pub(super) async fn read_program(
@@ -88,16 +103,23 @@ impl Desk {
         self.read(tenant, Upload::Image(image), PROGRAM_BYTES_MAX).await
     }
 
-    /// Removes what nobody has used for a day, and files that the book does not know. Tells how many.
+    /// Removes what nobody has used for a day, and files of that age that the book does not know. Tells how many.
     pub(crate) async fn tidy_uploads(&self) -> Result<usize, Problem> {
-        let unused = self.on_book(|book| book.unused(unix_ms() - UNUSED_MS)).await?;
-        let count = unused.len();
-        for (tenant, name, kind) in unused {
+        let before_ms = unix_ms() - UNUSED_MS;
+        let mut count = 0;
+        for (tenant, name, kind) in self.on_book(move |book| book.unused(before_ms)).await? {
+            let _turn = self.turn(&tenant).await;
             let path = self.folder.join(file_name(&tenant, &kind, &name));
-            self.on_book(move |book| book.remove_upload(&tenant, &name, &kind)).await?;
-            let _ = fs::remove_file(path);
+            if self.on_book(move |book| book.remove_unused(&tenant, &name, &kind, before_ms)).await? {
+                let _ = fs::remove_file(path);
+                count += 1;
+            }
         }
-        Ok(count)
+        let known = self.on_book(|book| book.uploads()).await?;
+        let known: BTreeSet<String> = known.iter().map(|(tenant, name, kind)| file_name(tenant, kind, name)).collect();
+        let folder = self.folder.clone();
+        let strays = tokio::task::spawn_blocking(move || remove_strays(&folder, &known)).await;
+        Ok(count + strays.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?)
     }
 
     fn path(&self, tenant: &Tenant, upload: Upload) -> PathBuf {
@@ -133,10 +155,63 @@ fn digest_of(file: &NamedTempFile) -> io::Result<[u8; 32]> {
     Ok(hasher.finalize().into())
 }
 
+/// Removes files that are as old and not known: what a kill left on its way.
+fn remove_strays(folder: &Path, known: &BTreeSet<String>) -> io::Result<usize> {
+    let age = Duration::from_millis(UNUSED_MS.unsigned_abs());
+    let mut count = 0;
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        let is_known = file.file_name().to_str().is_some_and(|name| known.contains(name));
+        let is_old = file.metadata()?.modified()?.elapsed().is_ok_and(|since| since > age);
+        if !is_known && is_old {
+            fs::remove_file(file.path())?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// An upload's digest, if it is what it is said to be.
+fn checked(upload: Upload, file: &NamedTempFile) -> Result<[u8; 32], Problem> {
+    if let Upload::Image(wanted) = upload {
+        let program = fs::read(file.path()).map_err(|error| failed(&error))?;
+        let image = manyhands_zkvm::image_id(&program);
+        let image = image.map_err(|error| Problem::invalid(format!("this is no program: {error}")))?;
+        if image != wanted {
+            return Err(Problem::invalid(format!("this program has the image id {image}, not {wanted}")));
+        }
+    }
+    digest_of(file).map_err(|error| failed(&error))
+}
+
 fn failed(error: &io::Error) -> Problem {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ProblemKind::NoSpace,
-        _ => ProblemKind::Internal,
-    };
-    Problem::new(kind, format!("an upload could not be kept or read: {error}"))
+    Problem::of_disk("an upload could not be kept or read", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_files_that_nobody_knows_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+        for (name, is_old) in [("input-known", true), (".tmpx", true), ("input-new", false)] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        let known = BTreeSet::from(["input-known".to_owned()]);
+        assert_eq!(remove_strays(dir.path(), &known).unwrap(), 1);
+        assert_eq!(remove_strays(dir.path(), &known).unwrap(), 0);
+        assert!(!dir.path().join(".tmpx").exists() && dir.path().join("input-new").exists());
+    }
+
+    #[test]
+    fn tenants_have_files_of_their_own() {
+        let name = |tenant: &str| file_name(&Tenant(tenant.to_owned()), "input", &[1; 16]);
+        assert_ne!(name("a"), name("b"));
+        assert!(name("../../x").bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    }
 }
