@@ -25,5 +25,8 @@ mod swarm;
 #[allow(dead_code)]
 mod stub;
 
+#[cfg(test)]
+mod loopback;
+
 pub use config::{Config, ConfigError};
 pub use error::StartError;

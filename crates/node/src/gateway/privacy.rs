@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use manyhands_api::types::{Problem, ProblemKind};
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::{Owner, StoreError};
+use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_net::node_of_text;
 use manyhands_proto::message::BlobKey;
 use manyhands_proto::{BlobRef, NodeId};
@@ -12,7 +12,7 @@ use rand::RngCore as _;
 
 use super::shelf::Shelf;
 use super::tasks::Tasks;
-use crate::store::RoomWait;
+use crate::store::keep_with;
 
 /// Peers that one job may name.
 const PEERS_MAX: usize = 1_024;
@@ -45,23 +45,13 @@ pub(super) fn circle(asked: Option<&[String]>, trusted: &[String]) -> Result<Opt
 impl Tasks {
     /// Stores what a private job that runs brings: encrypted, each chunk under a key of its own. The key given is the root's.
     pub(super) async fn keep_sealed(&self, owner: Owner, bytes: Vec<u8>) -> Result<(BlobRef, BlobKey), StoreError> {
-        let bytes: std::sync::Arc<[u8]> = bytes.into();
-        let mut wait = RoomWait::default();
-        loop {
-            let (owner, bytes) = (owner.clone(), bytes.clone());
-            let size_bytes = bytes.len() as u64;
-            let stored = self.on_store(move |store| {
-                let randomness = |random: &mut [u8]| rand::rng().fill_bytes(random);
-                store.put_encrypted_tree(&owner, &bytes[..], size_bytes, Level::None, randomness)
-            });
-            match stored.await {
-                Err(error) if wait.is_worth_it(&error).await => {}
-                outcome => {
-                    return outcome
-                        .map(|root| (BlobRef { reference: root.address, size_bytes }, BlobKey(*root.key.as_bytes())));
-                }
-            }
-        }
+        let size_bytes = bytes.len() as u64;
+        let put = move |store: &ChunkStore| {
+            let randomness = |random: &mut [u8]| rand::rng().fill_bytes(random);
+            store.put_encrypted_tree(&owner, &bytes[..], size_bytes, Level::None, randomness)
+        };
+        let root = keep_with(&self.store, put).await?;
+        Ok((BlobRef { reference: root.address, size_bytes }, BlobKey(*root.key.as_bytes())))
     }
 
     /// Whether private jobs can be done with this storage.

@@ -289,7 +289,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::providers::tests::keeper;
+    use crate::loopback::keeper;
     use crate::swarm::Storage;
 
     /// The tasks of a gateway with this store, and what its event loop would hear.

@@ -265,7 +265,7 @@ fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::tests::keeper;
+    use crate::loopback::keeper;
     use crate::stub::{Stub, no};
     use crate::swarm::Depot;
     use crate::swarm::tests::bee_that_takes_all;

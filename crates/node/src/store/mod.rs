@@ -11,7 +11,7 @@ use manyhands_blob::{ChunkStore, StoreError};
 
 use crate::{Config, StartError};
 
-pub(crate) use wait::{RoomWait, keep};
+pub(crate) use wait::{RoomWait, keep, keep_with};
 
 /// Opens the store in the file `path`, within the configured limit and above the configured floor of its disk.
 pub(crate) fn open(config: &Config, path: &Path) -> Result<ChunkStore, StartError> {

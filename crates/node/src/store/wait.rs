@@ -43,10 +43,19 @@ impl RoomWait {
 /// Stores what has been worked for.
 pub(crate) async fn keep(store: &ChunkStore, owner: Owner, bytes: Vec<u8>) -> Result<BlobRef, StoreError> {
     let bytes: Arc<[u8]> = bytes.into();
+    keep_with(store, move |store| store.put_blob(&owner, &bytes)).await
+}
+
+/// Has `put` store what has been worked for, anew once there is room if the disk has none.
+pub(crate) async fn keep_with<T: Send + 'static>(
+    store: &ChunkStore,
+    put: impl Fn(&ChunkStore) -> Result<T, StoreError> + Send + Sync + 'static,
+) -> Result<T, StoreError> {
+    let put = Arc::new(put);
     let mut wait = RoomWait::default();
     loop {
-        let (owner, bytes) = (owner.clone(), bytes.clone());
-        match on_store(store, move |store| store.put_blob(&owner, &bytes)).await {
+        let put = Arc::clone(&put);
+        match on_store(store, move |store| put(store)).await {
             Err(error) if wait.is_worth_it(&error).await => {}
             outcome => return outcome,
         }
