@@ -300,3 +300,27 @@ fn ok(value: &impl Serialize) -> Response<Body> {
 fn bytes(body: Vec<u8>) -> Response<Body> {
     ([(CONTENT_TYPE, "application/octet-stream")], body).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_the_same_minor_version_are_served_and_so_are_those_that_say_none() {
+        let asked = |theirs: &str| {
+            let headers = [("x-risc0-version", theirs)]
+                .into_iter()
+                .map(|(name, value)| (axum::http::HeaderName::from_static(name), value.parse().unwrap()));
+            check_version(&headers.collect(), "3.0.6")
+        };
+        assert!(check_version(&HeaderMap::new(), "3.0.6").is_ok());
+        for served in ["3.0.6", "3.0.5", "3.0.10", "3.0"] {
+            assert!(asked(served).is_ok(), "{served}");
+        }
+        for refused in ["3.1.0", "2.3.1", "30.0.6", "3", "", "nonsense"] {
+            let problem = asked(refused).unwrap_err();
+            assert!(problem.kind == ProblemKind::Invalid && problem.message.contains("risc0-zkvm 3.0"), "{refused}");
+        }
+        assert!(asked(&"9".repeat(1_000)).unwrap_err().message.len() < 400, "what is repeated to the asker is cut");
+    }
+}

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use manyhands_api::{Problem, ProblemKind};
 use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
 use serde::Serialize;
 
@@ -106,7 +107,7 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         bytes_max: args.storage_mb.saturating_mul(1_000_000),
         budget_cycles: args.budget_cycles,
     };
-    let key = open(&args.config)?.create(&args.name, limits).map_err(|problem| Failure::usage(problem.message))?;
+    let key = open(&args.config)?.create(&args.name, limits).map_err(refused)?;
     if args.json {
         screen::json(&Created { name: &args.name, key: &key });
     } else {
@@ -114,6 +115,12 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         screen::err("this key is kept nowhere: note it down. A program uses it as BONSAI_API_KEY");
     }
     Ok(())
+}
+
+/// A database that fails is not the user's mistake.
+fn refused(problem: Problem) -> Failure {
+    let exit = if problem.kind == ProblemKind::Internal { Exit::Failed } else { Exit::Usage };
+    Failure::new(exit, problem.message)
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {
