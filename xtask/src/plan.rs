@@ -13,10 +13,9 @@ pub const CLI: &str = "manyhands-cli";
 pub const BIN_ENV: &str = "MANYHANDS_BIN";
 /// Where the tests, and the program itself, find the worker.
 pub const WORKER_ENV: &str = "MANYHANDS_WORKER";
-/// Where the tests find the verifier that depends on stock `risc0-zkvm` only.
-pub const STOCK_VERIFIER_ENV: &str = "MANYHANDS_STOCK_VERIFIER";
-/// The package, and the folder under `tools/`, of that verifier.
-pub const STOCK_VERIFIER: &str = "stock-verifier";
+/// The programs that depend on stock `risc0-zkvm` only, by package and folder under `tools/`, and where the tests find them.
+pub const STOCK_TOOLS: [(&str, &str); 2] =
+    [("stock-verifier", "MANYHANDS_STOCK_VERIFIER"), ("stock-prover", "MANYHANDS_STOCK_PROVER")];
 
 /// Builds one package in release; the steps are separate so that the prover's features stay out of the other programs.
 pub fn build(package: &str) -> Step {

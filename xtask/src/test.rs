@@ -51,19 +51,15 @@ pub fn run_tests(runner: &mut Runner, root: &Path, fast: bool) -> anyhow::Result
     Ok(())
 }
 
-/// Builds every tool that stands alone, and tells the tests where the stock verifier is.
+/// Builds every tool that stands alone, and tells the tests where those are that use stock RISC Zero.
 fn build_tools(runner: &mut Runner, root: &Path, metadata: &Metadata) -> anyhow::Result<()> {
     let tracked = workspace::tracked_files(root)?;
-    let tools = plan::tools(&tracked);
-    if !tools.iter().any(|manifest| manifest.contains(plan::STOCK_VERIFIER)) {
-        println!("\nthere is no tools/{} yet: nothing checks receipts with stock risc0-zkvm", plan::STOCK_VERIFIER);
-    }
-    for manifest in tools {
+    for manifest in plan::tools(&tracked) {
         let step = plan::build_tool(manifest, &metadata.target_directory);
         let name = manifest.trim_start_matches("tools/").trim_end_matches("/Cargo.toml");
         let program = build::build_program(runner, &step, name)?;
-        if name == plan::STOCK_VERIFIER {
-            runner.set_env(plan::STOCK_VERIFIER_ENV, program);
+        if let Some((_, variable)) = plan::STOCK_TOOLS.iter().find(|(tool, _)| *tool == name) {
+            runner.set_env(variable, program);
         }
     }
     Ok(())

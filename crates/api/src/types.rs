@@ -31,6 +31,10 @@ pub struct JobRequest {
     pub program: BlobRef,
     /// The uploaded input; absent means empty.
     pub input: Option<BlobRef>,
+    /// Uploaded receipts of other programs that the guest relies on (`env::verify`): succinct ones, at most 256. None is not sent, for the
+    /// reason that `priority` gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumptions: Vec<BlobRef>,
     /// Segment size; absent lets the gateway choose from its nodes.
     pub po2: Option<Po2>,
     /// The receipt that is wanted.

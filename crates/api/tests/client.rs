@@ -22,6 +22,7 @@ async fn every_method_reaches_its_path() {
     assert_eq!((input.blob, input.image_id), (reference(b"in"), None));
     assert_eq!(*served.fake.uploads.lock().unwrap(), [b"program".to_vec(), b"in".to_vec()]);
     let request = JobRequest {
+        assumptions: Vec::new(),
         private: None,
         program: program.blob,
         input: Some(input.blob),
@@ -128,6 +129,7 @@ async fn a_dropped_poll_is_asked_again_but_a_submission_is_not() {
     assert!(client.job(JOB).await.unwrap_err().is_unreachable(), "a few times, not for ever");
     let client = Client::new(&flaky(served.address, 1).await).unwrap();
     let request = JobRequest {
+        assumptions: Vec::new(),
         private: None,
         program: reference(b"p"),
         input: None,

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use manyhands_proto::Digest;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
+use manyhands_zkvm::AssumptionReceipt;
 use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
@@ -48,6 +49,32 @@ pub fn input(path: Option<&Path>, from_stdin: bool) -> Result<Vec<u8>, Failure> 
         None if from_stdin => bounded(io::stdin().lock(), Path::new("standard input"), "input", INPUT_BYTES_MAX),
         None => Ok(Vec::new()),
     }
+}
+
+/// A receipt that a guest relies on: what the file holds, and what it proves.
+#[derive(Debug)]
+pub struct Assumption {
+    /// The file, as it is.
+    pub bytes: Vec<u8>,
+    receipt: AssumptionReceipt,
+}
+
+impl Assumption {
+    /// The digest of the claim that it proves.
+    pub const fn claim(&self) -> Digest {
+        self.receipt.claim()
+    }
+}
+
+/// Receipts that a guest relies on, checked: that one is no use shows here, not after an upload.
+pub fn assumptions(paths: &[PathBuf]) -> Result<Vec<Assumption>, Failure> {
+    let assumption = |path: &PathBuf| {
+        let bytes = read(path, "receipt", RECEIPT_BYTES_MAX)?;
+        let receipt = AssumptionReceipt::read(&bytes)
+            .map_err(|error| Failure::usage(format!("nothing can rely on {}: {error}", path.display())))?;
+        Ok(Assumption { bytes, receipt })
+    };
+    paths.iter().map(assumption).collect()
 }
 
 /// A receipt file.

@@ -36,7 +36,7 @@ const LOG_LINES: usize = 10;
 /// Largest receipt that is fetched, in bytes, whatever the gateway says about its size: 4,000 segments of 250 kB.
 const RECEIPT_BYTES_MAX: u64 = 1 << 30;
 
-/// What is asked of the gateway, apart from program and input.
+/// What is asked of the gateway, apart from what is uploaded.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// Segment size.
@@ -52,7 +52,13 @@ pub struct Terms {
 }
 
 /// Uploads and submits.
-pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: Terms) -> Result<Submitted, Failure> {
+pub async fn submit(
+    client: &Client,
+    program: &Program,
+    input: Vec<u8>,
+    receipts: Vec<Vec<u8>>,
+    terms: Terms,
+) -> Result<Submitted, Failure> {
     // A question first: it finds a missing gateway, or a stranger on its port, before megabytes are sent there.
     client.health().await?;
     let uploaded = client.upload_program(program.bytes.clone()).await?;
@@ -61,7 +67,12 @@ pub async fn submit(client: &Client, program: &Program, input: Vec<u8>, terms: T
         return Err(Failure::failed(message).hint("compare its version with this program's: `manyhands status`"));
     }
     let input = if input.is_empty() { None } else { Some(client.upload_input(input).await?.blob) };
+    let mut assumptions = Vec::with_capacity(receipts.len());
+    for receipt in receipts {
+        assumptions.push(client.upload_input(receipt).await?.blob);
+    }
     let request = JobRequest {
+        assumptions,
         private: terms.private,
         program: uploaded.blob,
         input,

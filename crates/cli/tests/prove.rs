@@ -71,7 +71,7 @@ fn real_receipt() -> (Vec<u8>, Digest) {
     let read = |name: &str| std::fs::read(guest("").join("../../crates/zkvm/testdata").join(name)).unwrap();
     let image_id = Digest(read("image_id").try_into().unwrap());
     let segments = ["segment0.receipt", "segment1.receipt"].map(|name| Ok(read(name)));
-    (manyhands_zkvm::composite_receipt(segments, &read("journal"), image_id).unwrap(), image_id)
+    (manyhands_zkvm::composite_receipt(segments, &[], &read("journal"), image_id).unwrap(), image_id)
 }
 
 #[tokio::test]

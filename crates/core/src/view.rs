@@ -210,9 +210,9 @@ impl<P: ProofSystem> Requester<P> {
             priority: job.spec.priority,
             is_private: self.circle(&job.id).is_some(),
             elapsed_ms: end.since(job.submitted),
-            segments: job.execution.map(|info| info.segments),
-            user_cycles: job.execution.map(|info| info.user_cycles),
-            total_cycles: job.execution.map(|info| info.total_cycles),
+            segments: job.execution.as_ref().map(|info| info.segments),
+            user_cycles: job.execution.as_ref().map(|info| info.user_cycles),
+            total_cycles: job.execution.as_ref().map(|info| info.total_cycles),
             grid: job.units().filter(|(unit, _)| unit.kind() == UnitKind::Prove).map(|(_, state)| state).collect(),
             units_done: done,
             units_total: total,
@@ -271,12 +271,15 @@ impl<P: ProofSystem> Requester<P> {
     }
 }
 
-/// Units done and units in all, counting the lifts and joins that are still to come.
+/// Units done and units in all, counting the lifts, joins and resolutions that are still to come.
 fn units<P: ProofSystem>(job: &Job<P>) -> (u32, u32) {
     let segments = job.units().filter(|(unit, _)| unit.kind() == UnitKind::Prove).count() as u32;
     let total = match job.spec.outcome {
         Outcome::Composite => segments,
-        Outcome::Succinct => segments.saturating_mul(3).saturating_sub(1),
+        Outcome::Succinct => {
+            let assumptions = job.execution.as_ref().map_or(0, |info| info.assumptions.len()) as u32;
+            segments.saturating_mul(3).saturating_sub(1).saturating_add(assumptions)
+        }
     };
     (job.results().count() as u32, total)
 }

@@ -98,6 +98,7 @@ impl Requester {
         let input = Some(self.client.upload_input(input).await?.blob);
         let po2 = Some(Po2::try_from(po2)?);
         let request = JobRequest {
+            assumptions: Vec::new(),
             program,
             input,
             po2,

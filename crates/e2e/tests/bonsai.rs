@@ -1,6 +1,7 @@
 //! The unmodified `bonsai-sdk`, blocking and async, against a gateway and one node: every call, errors included, and one real proof.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,8 +9,10 @@ use bonsai_sdk::responses::SessionStatusRes;
 use bonsai_sdk::{SdkErr, blocking, non_blocking};
 use manyhands_e2e::daemon::NodeProcess;
 use manyhands_e2e::gateway::{TestGateway, config};
-use manyhands_e2e::{PATIENCE, guest, tiny_input};
+use manyhands_e2e::{PATIENCE, guest, program, root, tiny_input};
 use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
+use manyhands_proto::Digest;
+use manyhands_zkvm::ReceiptKind;
 
 const VERSION: &str = "3.0.6";
 
@@ -73,7 +76,11 @@ async fn every_call_of_the_blocking_client_and_one_real_proof() -> Result<()> {
     gateway.nodes(1).await?;
     let url = gateway.client.address().to_owned();
     let url = if url.starts_with("http") { url } else { format!("http://{url}") };
-    tokio::task::spawn_blocking(move || story(&url, keys.each_ref().map(String::as_str))).await??;
+    tokio::task::spawn_blocking(move || {
+        story(&url, keys.each_ref().map(String::as_str))?;
+        stock_programs(&url, &keys[0])
+    })
+    .await??;
     gateway.stop().await?;
     Ok(())
 }
@@ -99,7 +106,10 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
     // Executing only: the journal.
     let input = alice.upload_input(tiny_input(10, "hello"))?;
     refused(alice.create_session(image.clone(), "nothing".to_owned(), vec![], true), "input was not uploaded")?;
-    refused(alice.create_session(image.clone(), input.clone(), vec![input.clone()], true), "assumptions")?;
+    refused(
+        alice.create_session(image.clone(), input.clone(), vec![input.clone()], true),
+        "assumption was not uploaded",
+    )?;
     let executed = alice.create_session(image.clone(), input.clone(), vec![], true)?;
     let (status, _) = ended(&alice, &executed)?;
     ensure!(status.status == "SUCCEEDED", "{}", told(&status));
@@ -163,6 +173,7 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
         "a finished one too"
     );
     refused(alice.create_snark(session.uuid.clone()), "no Groth16")?;
+    relying_on(&alice, image_id, receipt)?;
     ensure!(matches!(bob.receipt_download(&session), Err(SdkErr::ReceiptNotFound)), "to bob there is none");
 
     let wrong = blocking::Client::from_parts(url.to_owned(), "x".to_owned(), "2.3.1")?;
@@ -172,6 +183,58 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
     refused(bob.image_delete(&image), "no such upload")?;
     alice.image_delete(&image)?;
     ensure!(!alice.has_img(&image)?, "it is gone");
+    Ok(())
+}
+
+/// What `verifies` reads to have a journal of `tiny` verified.
+fn verifies_input(turns: u32, tiny: Digest) -> Vec<u8> {
+    [&turns.to_le_bytes()[..], &1_u32.to_le_bytes(), &tiny.0, &tiny_journal("hello")].concat()
+}
+
+/// A guest that relies on a receipt runs if that receipt is given, and is told what is wrong otherwise.
+fn relying_on(alice: &blocking::Client, tiny: Digest, receipt: Vec<u8>) -> Result<()> {
+    let (program, verifies) = guest("verifies")?;
+    alice.upload_img(&verifies.to_string(), program)?;
+    let input = alice.upload_input(verifies_input(0, tiny))?;
+    let session = |assumptions| alice.create_session(verifies.to_string(), input.clone(), assumptions, true);
+    let garbage = alice.upload_receipt(b"no receipt".to_vec())?;
+    refused(session(vec![garbage]), "not usable")?;
+    let without = ended(alice, &session(vec![])?)?.0;
+    ensure!(
+        without.status == "FAILED" && without.error_msg.as_ref().is_some_and(|text| text.contains("was not given")),
+        "{}",
+        told(&without)
+    );
+    let with = session(vec![alice.upload_receipt(receipt)?])?;
+    ensure!(ended(alice, &with)?.0.status == "SUCCEEDED", "with it, it runs");
+    ensure!(with.exec_only_journal(alice)? == tiny_journal("hello"), "the journal");
+    Ok(())
+}
+
+/// Programs that know RISC Zero alone and call `default_prover()`. The second relies on what the first one proved, and has two segments:
+/// proofs, lifts, a join and a resolution.
+fn stock_programs(url: &str, key: &str) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = |name: &str, what: &str| dir.path().join(format!("{name}.{what}"));
+    let prove = |name: &str, input: &[u8], relies_on: &[&str]| -> Result<String> {
+        std::fs::write(file(name, "input"), input)?;
+        let output = Command::new(program("MANYHANDS_STOCK_PROVER")?)
+            .envs([("BONSAI_API_URL", url), ("BONSAI_API_KEY", key)])
+            .arg(file(name, "receipt"))
+            .arg(root().join(format!("guests/built/{name}.bin")))
+            .arg(file(name, "input"))
+            .args(relies_on.iter().map(|name| file(name, "receipt")))
+            .output()?;
+        ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let (_, tiny) = guest("tiny")?;
+    // Proved above: the same program and input is the same session.
+    prove("tiny", &tiny_input(10, "hello"), &[])?;
+    let said = prove("verifies", &verifies_input(3_000, tiny), &["tiny"])?;
+    ensure!(said.starts_with("2 segments"), "{said}");
+    let summary = manyhands_zkvm::verify_receipt(&std::fs::read(file("verifies", "receipt"))?, guest("verifies")?.1)?;
+    ensure!(summary.kind == ReceiptKind::Succinct && summary.journal == tiny_journal("hello"), "{summary:?}");
     Ok(())
 }
 

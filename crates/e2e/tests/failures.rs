@@ -79,6 +79,7 @@ async fn an_endless_guest_is_stopped() -> Result<()> {
     let (program, _) = guest("loops")?;
     let program = gateway.client.upload_program(program).await?.blob;
     let request = manyhands_api::types::JobRequest {
+        assumptions: Vec::new(),
         private: None,
         program,
         input: None,

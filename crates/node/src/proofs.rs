@@ -3,7 +3,8 @@
 use manyhands_core::{Check, Checked, ProofSystem, Refusal};
 use manyhands_proto::BlobRef;
 use manyhands_zkvm::{
-    Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_segment,
+    Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_resolve,
+    verify_segment,
 };
 
 /// RISC Zero.
@@ -28,6 +29,7 @@ pub fn check(bytes: &[u8], blob: BlobRef, check: &Check<Zkvm>) -> Result<Checked
         }
         Check::Lift { segment } => verify_lift(bytes, blob, segment).map(Checked::Range),
         Check::Join { left, right } => verify_join(bytes, blob, left, right).map(Checked::Range),
+        Check::Resolve { range } => verify_resolve(bytes, blob, range).map(Checked::Range),
     };
     result.map_err(|rejection: Rejection| Refusal { blame: rejection.blame(), reason: rejection.to_string() })
 }

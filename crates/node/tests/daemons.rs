@@ -96,6 +96,7 @@ async fn a_job_without_room_is_refused_when_it_is_submitted_and_a_smaller_one_is
         let client = Client::new(&ready.http.to_string()).unwrap();
         let program = client.upload_program(PROGRAM.to_vec()).await.unwrap().blob;
         let request = |po2| JobRequest {
+            assumptions: Vec::new(),
             private: None,
             program,
             input: None,

@@ -32,6 +32,10 @@ pub const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 /// journal of the last segment comes on top.
 pub const RECEIPT_BYTES_MAX: u64 = 4 << 20;
 
+/// Receipts of other programs that one program may rely on, and may have verified. Each costs a join's minute at the end, one after the
+/// other.
+pub const ASSUMPTIONS_MAX: usize = 256;
+
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
 

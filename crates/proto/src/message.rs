@@ -14,7 +14,7 @@ use crate::unit::UnitKind;
 use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
 
 /// The control protocol's name; a change of any message's bytes changes the number.
-pub const CONTROL_PROTOCOL: &str = "/manyhands/control/3";
+pub const CONTROL_PROTOCOL: &str = "/manyhands/control/4";
 /// The blob protocol's name.
 pub const BLOB_PROTOCOL: &str = "/manyhands/blob/2";
 /// The gossip topic for job notices.

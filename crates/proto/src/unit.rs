@@ -4,6 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::ASSUMPTIONS_MAX;
 use crate::{DecodeError, JobId};
 
 /// A non-empty range of neighbouring segments, `start..end`.
@@ -54,6 +55,13 @@ pub enum Unit {
         /// One past the last segment.
         end: u32,
     },
+    /// Resolve the next assumption of the receipt of all segments, with the receipt that proves it.
+    Resolve {
+        /// Number of segments.
+        segments: u32,
+        /// Which assumption, in the order of the claim, from 0.
+        index: u32,
+    },
 }
 
 /// The sort of work a unit is: what a node's speed is measured by.
@@ -64,7 +72,7 @@ pub enum UnitKind {
     Prove,
     /// Lift of a segment's proof.
     Lift,
-    /// Join of two neighbours.
+    /// Join of two neighbours, or an assumption resolved, which costs the same: a run of the recursion circuit at its one size.
     Join,
 }
 
@@ -74,6 +82,7 @@ impl Unit {
         match self {
             Self::Prove(index) | Self::Lift(index) => SegmentRange::single(index),
             Self::Join { start, end, .. } => SegmentRange { start, end },
+            Self::Resolve { segments, .. } => SegmentRange { start: 0, end: segments },
         }
     }
 
@@ -82,15 +91,15 @@ impl Unit {
         match self {
             Self::Prove(_) => UnitKind::Prove,
             Self::Lift(_) => UnitKind::Lift,
-            Self::Join { .. } => UnitKind::Join,
+            Self::Join { .. } | Self::Resolve { .. } => UnitKind::Join,
         }
     }
 
-    /// How many blobs the unit works on: a segment, a proof, or two neighbours.
+    /// How many blobs the unit works on: a segment, a proof, two neighbours, or a range and what proves its assumption.
     pub const fn inputs(self) -> usize {
         match self {
             Self::Prove(_) | Self::Lift(_) => 1,
-            Self::Join { .. } => 2,
+            Self::Join { .. } | Self::Resolve { .. } => 2,
         }
     }
 }
@@ -104,7 +113,10 @@ impl crate::codec::Checked for Unit {
             Self::Join { start, mid, end } if start >= mid || mid >= end => {
                 Err(DecodeError::Invalid("a join's parts must be neighbours"))
             }
-            Self::Prove(_) | Self::Lift(_) | Self::Join { .. } => Ok(()),
+            Self::Resolve { segments, index } if segments == 0 || index as usize >= ASSUMPTIONS_MAX => {
+                Err(DecodeError::Invalid("an assumption is out of range"))
+            }
+            Self::Prove(_) | Self::Lift(_) | Self::Join { .. } | Self::Resolve { .. } => Ok(()),
         }
     }
 }
@@ -115,6 +127,7 @@ impl fmt::Display for Unit {
             Self::Prove(index) => write!(f, "prove {index}"),
             Self::Lift(index) => write!(f, "lift {index}"),
             Self::Join { start, mid, end } => write!(f, "join {start}..{mid}..{end}"),
+            Self::Resolve { index, .. } => write!(f, "resolve {index}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf as Bytes;
 
 use crate::codec::Checked;
+use crate::limits::ASSUMPTIONS_MAX;
 use crate::{Digest, Nonce, Po2};
 
 /// What a worker is asked to do.
@@ -22,6 +23,9 @@ pub enum Task {
         program: Bytes,
         /// What the guest reads from its input.
         input: Bytes,
+        /// The claims that the guest may rely on (`env::verify`): their receipts are there.
+        #[serde(deserialize_with = "crate::bounded::list::<ASSUMPTIONS_MAX, _, _>")]
+        assumptions: Vec<Digest>,
         /// Segment size.
         po2: Po2,
         /// Cycles after which the guest is stopped.
@@ -47,6 +51,13 @@ pub enum Task {
         left: Bytes,
         /// The later one.
         right: Bytes,
+    },
+    /// Resolve the first assumption of a range: [`Report::Receipt`].
+    Resolve {
+        /// The range's receipt.
+        conditional: Bytes,
+        /// The receipt that proves the assumption.
+        assumption: Bytes,
     },
 }
 
@@ -149,9 +160,11 @@ pub enum Failure {
     #[error("unusable input: {0}")]
     Input(String),
     /// The worker has no recursion programs.
-    #[error("this worker was built without the recursion programs: it can prove segments but not lift or join")]
+    #[error(
+        "this worker was built without the recursion programs: it can prove segments but not lift, join or resolve"
+    )]
     NoRecursion,
-    /// The job needs something that is not supported yet (assumptions, keccak proofs).
+    /// The job needs something that is not supported yet (keccak proofs).
     #[error("not supported: {0}")]
     Unsupported(String),
     /// The prover failed, or its own result did not verify.

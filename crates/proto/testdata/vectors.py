@@ -45,7 +45,7 @@ def run(first, count):
     return bytes(range(first, first + count))
 
 
-PROVE, LIFT, JOIN = 0, 1, 2
+PROVE, LIFT, JOIN, RESOLVE = 0, 1, 2, 3
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
 
 node = run(0x00, 32)
@@ -58,6 +58,7 @@ holder = node + many([text("/ip4/10.0.0.1/tcp/4001"), text("/ip6/::1/udp/4001/qu
 prove = number(PROVE) + number(300)
 lift = number(LIFT) + number(0)
 join = number(JOIN) + number(0) + number(127) + number(128)
+resolve = number(RESOLVE) + number(128) + number(1)
 timings = many([number(PROVE) + byte(16) + number(28_000), number(JOIN) + byte(24) + number(U64_MAX)])
 capabilities = zkvm + byte(20) + number(8 << 30) + byte(2) + number(300) + byte(1) + timings
 nonce = run(0x60, 20) + number(U64_MAX) + number(300)
@@ -95,15 +96,17 @@ VECTORS = [
     ("response.lease.prove", number(1) + lease(prove, 1, 16)),
     ("response.lease.lift", number(1) + lease(lift, 1, 14)),
     ("response.lease.join", number(1) + lease(join, 2, 24)),
+    ("response.lease.resolve", number(1) + lease(resolve, 2, 16)),
     ("response.wait", number(2) + number(10_000)),
     ("response.stale", number(3)),
     ("response.refused", number(4) + text("no heartbeat for 25 s") + number(60_000)),
     ("notice", job + holder + zkvm + byte(16) + byte(0)),
     ("task.identify", number(0)),
-    ("task.execute", number(1) + data(b"R0BF program") + data(b"") + byte(16) + number(1 << 40) + byte(1)),
+    ("task.execute", number(1) + data(b"R0BF program") + data(b"") + many([digest]) + byte(16) + number(1 << 40) + byte(1)),
     ("task.prove", number(2) + data(run(0, 200)) + nonce),
     ("task.lift", number(3) + data(b"receipt")),
     ("task.join", number(4) + data(b"left") + data(b"right")),
+    ("task.resolve", number(5) + data(b"conditional") + data(b"assumption")),
     ("report.identity", number(0) + zkvm + byte(0)),
     (
         "report.segment",
@@ -125,7 +128,7 @@ VECTORS = [
     ("report.failed.prover", number(6) + number(6) + text("out of memory")),
 ]
 
-print("# Bytes of every wire message and worker frame of protocol version 3, one a line: name, hexadecimal.")
+print("# Bytes of every wire message and worker frame of protocol version 4, one a line: name, hexadecimal.")
 print("# Origin: vectors.py beside this file, a second encoder written from postcard's published wire format.")
 for name, encoded in VECTORS:
     print(name, encoded.hex())

@@ -35,6 +35,7 @@ impl Log {
             Unit::Prove(_) => (0, 0),
             Unit::Lift(_) => (1, 0),
             Unit::Join { mid, .. } => (2, mid),
+            Unit::Resolve { index, .. } => (3, index),
         };
         let range = lease.unit.range();
         self.piece.extend_from_slice(&lease.job.0);

@@ -103,14 +103,16 @@ fn attempt(task: Task, reports: &Reports) -> Result<Report, Failure> {
     let start = Instant::now();
     let receipt = match task {
         Task::Identify => return Ok(Report::Identity(identity())),
-        Task::Execute { program, input, po2, cycles_max, blobs } => {
-            let task = ExecuteTask { program: &program, input: &input, po2, cycles_max, blobs };
+        Task::Execute { program, input, assumptions, po2, cycles_max, blobs } => {
+            let task =
+                ExecuteTask { program: &program, input: &input, assumptions: &assumptions, po2, cycles_max, blobs };
             let execution = prove::execute(&task, &|report| reports.send(&report))?;
             return Ok(Report::Executed(Box::new(execution)));
         }
         Task::Prove { segment, nonce } => prove::prove_segment(&segment, nonce),
         Task::Lift { receipt } => prove::lift(&receipt),
         Task::Join { left, right } => prove::join(&left, &right),
+        Task::Resolve { conditional, assumption } => prove::resolve(&conditional, &assumption),
     }?;
     let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report::Receipt { receipt: ByteBuf::from(receipt), elapsed_ms })

@@ -6,10 +6,10 @@ mod support;
 
 use manyhands_proto::Po2;
 use manyhands_proto::worker::{Failure, Report, SegmentReport, Task};
-use manyhands_zkvm::Claim;
 use manyhands_zkvm::prove::summary;
+use manyhands_zkvm::{AssumptionReceipt, Claim};
 use serde_bytes::ByteBuf;
-use support::{Worker, execute, guest, two_segments};
+use support::{Worker, execute, fixture, guest, two_segments};
 
 #[test]
 fn a_worker_says_what_it_is() {
@@ -63,9 +63,12 @@ fn the_same_run_has_the_same_shape_and_its_own_claims() {
 
 #[test]
 fn sizes_alone_come_without_blobs() {
-    let Task::Execute { program, input, po2, cycles_max, .. } = two_segments() else { panic!("not an execution") };
+    let Task::Execute { program, input, assumptions, po2, cycles_max, .. } = two_segments() else {
+        panic!("not an execution")
+    };
     let mut worker = Worker::start(&[], &[]);
-    let (sized, _, outcome) = worker.execute(&Task::Execute { program, input, po2, cycles_max, blobs: false });
+    let (sized, _, outcome) =
+        worker.execute(&Task::Execute { program, input, assumptions, po2, cycles_max, blobs: false });
     outcome.unwrap();
     assert_eq!(sized.len(), 2);
     assert!(sized.iter().all(|segment| segment.blob.is_empty() && segment.blob_bytes > 10_000));
@@ -84,12 +87,48 @@ fn the_guests_own_words_reach_the_user() {
     assert!(why.contains("DeserializeUnexpectedEnd"), "{why}");
 }
 
+/// A receipt of `tiny` that its journal can be verified with, and the input that has it verified `askings` times.
+fn relied_on(askings: u32) -> (AssumptionReceipt, Vec<u8>) {
+    let [image_id, journal] = [fixture("image_id"), fixture("journal")];
+    let id = manyhands_proto::Digest(image_id.as_slice().try_into().unwrap());
+    let receipt = manyhands_zkvm::succinct_receipt(&fixture("join.receipt"), &journal, id).unwrap();
+    let input = [&0_u32.to_le_bytes()[..], &askings.to_le_bytes(), &image_id, &journal].concat();
+    (AssumptionReceipt::read(&receipt).unwrap(), input)
+}
+
+#[test]
+fn what_a_guest_relies_on_is_in_its_last_claim_and_must_be_given() {
+    let (receipt, input) = relied_on(2);
+    let with = |claims: Vec<manyhands_proto::Digest>| {
+        let mut task = execute("verifies.bin", &input, 16);
+        let Task::Execute { assumptions, .. } = &mut task else { panic!("not an execution") };
+        *assumptions = claims;
+        task
+    };
+    let mut worker = Worker::start(&[], &[]);
+    let (segments, _, outcome) = worker.execute(&with(vec![manyhands_proto::Digest([7; 32]), receipt.claim()]));
+    assert_eq!(outcome.unwrap().journal, fixture("journal"));
+    let last = Claim::decode(&segments.last().unwrap().claim).unwrap();
+    assert_eq!(last.assumptions(), [receipt.claim(); 2]);
+    for claims in [vec![], vec![manyhands_proto::Digest([7; 32])]] {
+        let Failure::Guest(why) = worker.fail(&with(claims)) else { panic!("the guest is at fault") };
+        assert!(why.contains("was not given as an assumption") && why.contains("claim digest"), "{why}");
+    }
+    let (_, input) = relied_on(manyhands_proto::limits::ASSUMPTIONS_MAX as u32 + 1);
+    let mut many = execute("verifies.bin", &input, 18);
+    let Task::Execute { assumptions, .. } = &mut many else { panic!("not an execution") };
+    assumptions.push(receipt.claim());
+    let Failure::Unsupported(why) = worker.fail(&many) else { panic!("it is refused") };
+    assert!(why.contains("at most 256"), "{why}");
+}
+
 #[test]
 fn a_guest_that_never_ends_is_stopped_and_the_worker_lives_on() {
     let mut worker = Worker::start(&[], &[]);
     let endless = Task::Execute {
         program: guest("loops.bin"),
         input: ByteBuf::new(),
+        assumptions: Vec::new(),
         po2: Po2::try_from(18).unwrap(),
         cycles_max: 1_000_000,
         blobs: false,
@@ -107,6 +146,7 @@ fn what_is_no_program_says_so() {
         worker.fail(&Task::Execute {
             program: ByteBuf::from(program),
             input: ByteBuf::new(),
+            assumptions: Vec::new(),
             po2,
             cycles_max: 1 << 20,
             blobs: true,

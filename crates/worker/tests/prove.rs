@@ -58,5 +58,8 @@ fn hostile_inputs_cost_a_task_and_not_the_worker() {
     }
     let swapped = Task::Join { left: fixture("lift1.receipt"), right: fixture("lift0.receipt") };
     assert!(matches!(worker.fail(&swapped), Failure::Input(_) | Failure::NoRecursion));
+    // Neither relies on the other.
+    let resolve = Task::Resolve { conditional: fixture("lift1.receipt"), assumption: fixture("lift0.receipt") };
+    assert!(matches!(worker.fail(&resolve), Failure::Input(_) | Failure::NoRecursion));
     assert!(matches!(worker.run(&Task::Identify).pop(), Some(Report::Identity(_))));
 }

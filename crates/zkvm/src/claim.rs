@@ -3,17 +3,19 @@
 use core::fmt;
 
 use manyhands_proto::Digest;
+use manyhands_proto::limits::ASSUMPTIONS_MAX;
 use risc0_zkvm::sha::Digestible;
-use risc0_zkvm::{Assumptions, ExitCode, MaybePruned, Output, ReceiptClaim};
+use risc0_zkvm::{Assumption, Assumptions, ExitCode, MaybePruned, Output, ReceiptClaim};
 
 use crate::{encoding, from_proto, to_proto};
 
-/// Largest encoded claim, in bytes. The largest, of a segment or range that ends with an output, has 177.
-pub const CLAIM_BYTES_MAX: usize = 512;
+/// Largest encoded claim, in bytes: one that ends with an output has 177, and 68 more for each assumption.
+pub const CLAIM_BYTES_MAX: usize = 512 + 68 * ASSUMPTIONS_MAX;
 
 /// The claim of a segment or range: the state of memory before and after, how it ended, its input and output.
 ///
-/// Always in one form: states are open, the input is a digest, and an output is open with the journal as a digest and no assumptions.
+/// Always in one form: states are open, the input is a digest, and an output is open with the journal as a digest and each assumption
+/// written out.
 /// So claims of equal digest are equal byte by byte, and a receipt whose claim is written in any other form is not accepted: with
 /// states hidden behind digests it would verify alone and then break the join or the composite receipt it goes into.
 #[derive(Clone)]
@@ -37,9 +39,17 @@ pub enum ClaimError {
         /// Which part.
         part: &'static str,
     },
-    /// The guest relies on other proofs.
-    #[error("the claim has assumptions (env::verify or a keccak proof), which are not supported yet")]
-    Assumptions,
+    /// The guest has more receipts verified than anybody will resolve.
+    #[error(
+        "the guest verifies {count} receipts (env::verify); at most {ASSUMPTIONS_MAX} are resolved for one program"
+    )]
+    TooManyAssumptions {
+        /// How many, those that it verifies twice counted twice.
+        count: usize,
+    },
+    /// There is nothing to resolve.
+    #[error("the claim has no assumptions")]
+    NoAssumption,
     /// Two claims that are to be joined do not follow on each other.
     #[error("the claims are no neighbours: {why}")]
     NotNeighbours {
@@ -103,6 +113,29 @@ impl Claim {
         Self::new(self.inner.join(&right.inner))
     }
 
+    /// The claims that this one relies on (`env::verify`), in the order in which they are resolved; one is there as often as the guest had
+    /// it verified.
+    pub fn assumptions(&self) -> Vec<Digest> {
+        let Ok(Some(output)) = self.inner.output.as_value() else { return Vec::new() };
+        let Ok(list) = output.assumptions.as_value() else { return Vec::new() };
+        list.0.iter().filter_map(|assumption| assumption.as_value().ok()).map(|open| to_proto(open.claim)).collect()
+    }
+
+    /// The claim without its first assumption, which is what its receipt proves once that was resolved.
+    ///
+    /// # Errors
+    /// [`ClaimError::NoAssumption`] when there is none.
+    pub fn resolved(&self) -> Result<Self, ClaimError> {
+        let mut inner = self.inner.clone();
+        let output = inner.output.as_value_mut().ok().and_then(Option::as_mut).ok_or(ClaimError::NoAssumption)?;
+        let list = output.assumptions.as_value_mut().map_err(|_| ClaimError::NoAssumption)?;
+        if list.0.is_empty() {
+            return Err(ClaimError::NoAssumption);
+        }
+        list.0.remove(0);
+        Self::new(inner)
+    }
+
     /// Whether this is the claim that `image_id` ran to its end, succeeded, and committed `journal`.
     pub fn is_success(&self, image_id: Digest, journal: &[u8]) -> bool {
         self.digest == Self::of_success(image_id, journal)
@@ -143,17 +176,25 @@ fn one_output(output: MaybePruned<Option<Output>>) -> Result<Option<Output>, Cla
         return Ok(None);
     }
     let output = output.value().map_err(|_| ClaimError::Form { part: "output" })?;
-    output.map(without_journal).transpose()
+    output.map(in_one_form).transpose()
 }
 
 /// An output with its journal as a digest: the journal travels once, beside the claims, not in every copy of the last one.
-fn without_journal(output: Output) -> Result<Output, ClaimError> {
-    if output.assumptions.digest() != risc0_zkvm::Digest::ZERO {
-        return Err(ClaimError::Assumptions);
+fn in_one_form(output: Output) -> Result<Output, ClaimError> {
+    let listed = match output.assumptions {
+        MaybePruned::Value(list) => list.0,
+        MaybePruned::Pruned(digest) if digest == risc0_zkvm::Digest::ZERO => Vec::new(),
+        MaybePruned::Pruned(_) => return Err(ClaimError::Form { part: "list of assumptions" }),
+    };
+    if listed.len() > ASSUMPTIONS_MAX {
+        return Err(ClaimError::TooManyAssumptions { count: listed.len() });
     }
+    let open = |assumption: MaybePruned<Assumption>| {
+        assumption.value().map(MaybePruned::Value).map_err(|_| ClaimError::Form { part: "assumption" })
+    };
     Ok(Output {
         journal: MaybePruned::Pruned(output.journal.digest()),
-        assumptions: MaybePruned::Value(Assumptions(Vec::new())),
+        assumptions: MaybePruned::Value(Assumptions(listed.into_iter().map(open).collect::<Result<_, _>>()?)),
     })
 }
 

@@ -8,6 +8,7 @@
 //! It must never run in RISC Zero's development mode, in which invented receipts verify: every context says so itself, whatever the
 //! environment says.
 
+mod assumption;
 mod claim;
 mod encoding;
 mod program;
@@ -17,12 +18,15 @@ mod receipt;
 mod seal;
 mod verify;
 
+pub use assumption::AssumptionReceipt;
 pub use claim::{CLAIM_BYTES_MAX, Claim, ClaimError};
 pub use program::{IMAGE_BYTES_MAX, ProgramError, image_id, is_bare_elf, wrap_elf};
 pub use receipt::{
     AssembleError, ReceiptError, ReceiptKind, ReceiptSummary, composite_receipt, succinct_receipt, verify_receipt,
 };
-pub use verify::{Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_segment};
+pub use verify::{
+    Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_resolve, verify_segment,
+};
 
 use manyhands_proto::Po2;
 use risc0_zkvm::VerifierContext;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::verify::{decode_range, decode_segment};
-use crate::{Claim, Rejection, encoding, from_proto, seal, to_proto, verifier_context};
+use crate::{AssumptionReceipt, Claim, Rejection, encoding, from_proto, seal, to_proto, verifier_context};
 
 /// How deep a composite receipt may be nested in assumptions of others. RISC Zero's type is recursive, and a file of 20 bytes a level
 /// would overflow the stack; honest receipts have one level or two.
@@ -72,6 +72,12 @@ pub enum ReceiptError {
     /// A receipt of RISC Zero's development mode, which proves nothing.
     #[error("this is a fake receipt from RISC Zero's development mode (RISC0_DEV_MODE): it proves nothing")]
     Fake,
+    /// A receipt of a kind that does not serve here.
+    #[error("{why}")]
+    Unfit {
+        /// What it is, and what to do.
+        why: String,
+    },
     /// A sound receipt of another program.
     #[error("the receipt is for program {got}, not {expected}")]
     WrongImage {
@@ -114,13 +120,15 @@ pub enum AssembleError {
     Whole(#[source] ReceiptError),
 }
 
-/// The composite receipt of all segments' receipts, in order, checked as a whole: some 20 ms for each.
+/// The composite receipt of all segments' receipts, in order, and of the receipts of what the guest relies on, in the order of its claim;
+/// checked as a whole: some 20 ms for each.
 ///
 /// # Errors
 /// [`AssembleError`] when a part cannot be read, is not a segment's receipt, or the parts do not prove that `image_id` committed
 /// `journal`.
 pub fn composite_receipt(
     segments: impl IntoIterator<Item = io::Result<Vec<u8>>>,
+    assumptions: &[AssumptionReceipt],
     journal: &[u8],
     image_id: Digest,
 ) -> Result<Vec<u8>, AssembleError> {
@@ -129,12 +137,12 @@ pub fn composite_receipt(
         let bytes = bytes.map_err(|source| AssembleError::Read { index, source })?;
         receipts.push(decode_segment(&bytes).map_err(|source| AssembleError::Part { index, source })?);
     }
+    let proven = |assumption: &AssumptionReceipt| assumption.receipt().map(InnerAssumptionReceipt::Succinct);
+    let assumption_receipts = assumptions.iter().map(proven).collect::<Result<_, _>>();
+    let assumption_receipts =
+        assumption_receipts.map_err(|why| AssembleError::Whole(ReceiptError::Malformed { why }))?;
     let verifier_parameters = CompositeReceiptVerifierParameters::default().digest::<Impl>();
-    let inner = InnerParts::Composite(CompositeParts {
-        segments: receipts,
-        assumption_receipts: Vec::new(),
-        verifier_parameters,
-    });
+    let inner = InnerParts::Composite(CompositeParts { segments: receipts, assumption_receipts, verifier_parameters });
     assemble(&inner, verifier_parameters, journal, image_id)
 }
 
@@ -221,7 +229,7 @@ fn image_of(receipt: &Receipt) -> Option<Digest> {
 }
 
 /// Walks through the parts of a receipt that may hold others, and refuses what RISC Zero's code would not survive.
-fn check_nesting(bytes: &[u8]) -> Result<(), ReceiptError> {
+pub(crate) fn check_nesting(bytes: &[u8]) -> Result<(), ReceiptError> {
     let mut rest = bytes;
     match front(&mut rest)? {
         0_u32 => walk_composite(&mut rest, NESTING_MAX),

@@ -13,7 +13,7 @@ use risc0_zkvm::{FakeReceipt, InnerReceipt, Receipt, ReceiptClaim, SegmentReceip
 use support::{fixture, image_id, receipt, tampered};
 
 fn composite() -> Vec<u8> {
-    composite_receipt([0, 1].map(|index| Ok(receipt(index))), &fixture("journal"), image_id()).unwrap()
+    composite_receipt([0, 1].map(|index| Ok(receipt(index))), &[], &fixture("journal"), image_id()).unwrap()
 }
 
 fn succinct() -> Vec<u8> {
@@ -52,7 +52,7 @@ fn another_image_id_or_journal_is_refused() {
 
 #[test]
 fn parts_that_do_not_fit_make_no_receipt() {
-    let assemble = |parts: Vec<io::Result<Vec<u8>>>, journal: &[u8]| composite_receipt(parts, journal, image_id());
+    let assemble = |parts: Vec<io::Result<Vec<u8>>>, journal: &[u8]| composite_receipt(parts, &[], journal, image_id());
     let journal = fixture("journal");
     let ok = |index| Ok(receipt(index));
     for parts in [vec![], vec![ok(0)], vec![ok(1)], vec![ok(1), ok(0)], vec![ok(0), ok(0), ok(1)]] {

@@ -125,7 +125,7 @@ async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> R
         plural(args.numbers.into(), "number"),
         plural(plan.nodes.into(), "node")
     ));
-    let submitted = job::submit(&client, program, input, terms).await?;
+    let submitted = job::submit(&client, program, input, Vec::new(), terms).await?;
     let status = job::follow(&client, submitted.job, Progress::new(&program.name)).await?;
     let summary = job::deliver(&client, &status, program.image_id, draft).await?;
     screen::out(&summary.lines(Paint::stdout()).join("\n"));

@@ -27,6 +27,9 @@ pub struct ProveArgs {
     /// Reads the guest's input from standard input.
     #[arg(long, conflicts_with = "input")]
     stdin: bool,
+    /// A succinct receipt of another program that the guest relies on (env::verify); once for each.
+    #[arg(long = "assumption", value_name = "FILE")]
+    assumptions: Vec<PathBuf>,
     /// Segment size, 14 to 24: 2^N cycles. `auto` runs the guest at several sizes and takes the one at which the connected nodes are
     /// predicted to be done first; `explain` says why.
     #[arg(long, value_name = "N|auto", default_value = "auto")]
@@ -70,14 +73,17 @@ async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, F
     let client = args.gateway.client()?;
     let program = Program::read(&args.program, args.wrap)?;
     let input = files::input(args.input.as_deref(), args.stdin)?;
+    let assumptions = files::assumptions(&args.assumptions)?;
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.receipt", program.name)));
-    protect(&path, &[Some(&args.program), args.input.as_ref()])?;
+    let sources = [&args.program].into_iter().chain(&args.input).chain(&args.assumptions);
+    protect(&path, sources)?;
     let draft = Draft::new(&path)?;
     let outcome = if args.succinct { Outcome::Succinct } else { Outcome::Composite };
     let private = args.private.then_some(args.peers);
     let (po2, cycles_max, priority) = (args.po2, args.cycles_max, args.priority);
     let terms = Terms { po2, outcome, cycles_max, priority, private };
-    let submitted = job::submit(&client, &program, input, terms).await?;
+    let assumptions = assumptions.into_iter().map(|assumption| assumption.bytes).collect();
+    let submitted = job::submit(&client, &program, input, assumptions, terms).await?;
     job.set(Some(submitted.job));
     let size = args.po2.size().map_or_else(String::new, |po2| format!(" at po2 {po2}"));
     screen::err(&format!("job {}{size}, image id {}", submitted.job, program.image_id));
@@ -91,13 +97,13 @@ async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses to put the receipt where the program or the input is.
-fn protect(output: &Path, sources: &[Option<&PathBuf>]) -> Result<(), Failure> {
+/// Refuses to put the receipt where something is that goes in.
+fn protect<'a>(output: &Path, mut sources: impl Iterator<Item = &'a PathBuf>) -> Result<(), Failure> {
     let is_source = |source: &&PathBuf| match (output.canonicalize(), source.canonicalize()) {
         (Ok(output), Ok(source)) => output == source,
         _ => false,
     };
-    match sources.iter().flatten().find(|source| is_source(source)) {
+    match sources.find(is_source) {
         Some(source) => {
             Err(Failure::usage(format!("the receipt would replace {}", source.display()))
                 .hint("name another file with -o"))

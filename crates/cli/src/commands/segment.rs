@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use manyhands_node::worker::{self, Worker, WorkerError, WorkerOptions};
-use manyhands_proto::Po2;
 use manyhands_proto::worker::{Failure as TaskFailure, Report, Task};
+use manyhands_proto::{Digest, Po2};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
@@ -29,6 +29,9 @@ pub struct SegmentArgs {
     /// Reads the guest's input from standard input.
     #[arg(long, conflicts_with = "input")]
     stdin: bool,
+    /// A succinct receipt of another program that the guest relies on (env::verify); once for each.
+    #[arg(long = "assumption", value_name = "FILE")]
+    assumptions: Vec<PathBuf>,
     /// Segment sizes: 16, 14..=20 or 14,16,18.
     #[arg(long, value_name = "N..=M", default_value = "14..=20")]
     po2: Po2List,
@@ -79,12 +82,13 @@ pub async fn run(args: SegmentArgs) -> Result<ExitCode, Failure> {
     let config = args.config.load()?;
     let program = Program::read(&args.program, args.wrap)?;
     let input = files::input(args.input.as_deref(), args.stdin)?;
+    let claims = files::assumptions(&args.assumptions)?.iter().map(files::Assumption::claim).collect::<Vec<_>>();
     let path = worker::locate(config.worker.as_deref())?;
     let cycles_max = args.cycles_max.unwrap_or(config.gateway.cycles_max);
     let mut rows = Vec::new();
     for po2 in &args.po2.0 {
         screen::err(&format!("executing at po2 {po2} ..."));
-        let task = task(&program, &input, *po2, cycles_max);
+        let task = task(&program, &input, &claims, *po2, cycles_max);
         let stopped = || Failure::new(Exit::Interrupted, "stopped; nothing is left behind");
         rows.push(unless_interrupted(execute(&path, &task, *po2), stopped).await?);
     }
@@ -104,10 +108,11 @@ pub async fn run(args: SegmentArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn task(program: &Program, input: &[u8], po2: Po2, cycles_max: u64) -> Task {
+fn task(program: &Program, input: &[u8], claims: &[Digest], po2: Po2, cycles_max: u64) -> Task {
     Task::Execute {
         program: ByteBuf::from(program.bytes.clone()),
         input: ByteBuf::from(input),
+        assumptions: claims.to_vec(),
         po2,
         cycles_max,
         blobs: false,

@@ -197,6 +197,7 @@ pub(crate) enum Work<P: ProofSystem> {
     Prove { claim: P::Claim },
     Lift { segment: P::Segment },
     Join { left: P::Range, right: P::Range },
+    Resolve { range: P::Range },
 }
 
 /// One lease of a unit. Those that are over are remembered, so that a late valid proof is still accepted.
@@ -341,7 +342,7 @@ impl<P: ProofSystem> Job<P> {
         self.phase == Phase::Open
     }
 
-    /// Every unit known so far with its state, in the order prove, lift, join.
+    /// Every unit known so far with its state, in the order prove, lift, join, resolve.
     pub fn units(&self) -> impl Iterator<Item = (Unit, UnitState)> {
         self.ledger.iter().map(|(unit, entry)| (*unit, entry.state()))
     }

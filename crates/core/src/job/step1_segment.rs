@@ -1,6 +1,6 @@
 //! Step I: the guest is executed and cut into segments. Each becomes a unit as soon as the executor announces it.
 
-use manyhands_proto::{Po2, Unit};
+use manyhands_proto::{BlobRef, Po2, Unit};
 
 use super::{Entry, Job, Work};
 use crate::requester::{Command, Context, Event};
@@ -18,7 +18,7 @@ pub struct SegmentInfo<P: ProofSystem> {
 }
 
 /// The figures of a whole execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionInfo {
     /// Number of segments.
     pub segments: u32,
@@ -26,6 +26,8 @@ pub struct ExecutionInfo {
     pub user_cycles: u64,
     /// Cycles with paging and padding: what is proved.
     pub total_cycles: u64,
+    /// Receipts of what the guest relies on (`env::verify`), in the order in which they are resolved.
+    pub assumptions: Vec<BlobRef>,
 }
 
 impl<P: ProofSystem> Job<P> {

@@ -34,6 +34,11 @@ pub enum Check<P: ProofSystem> {
         /// The later one.
         right: P::Range,
     },
+    /// This range with its first assumption resolved.
+    Resolve {
+        /// The range.
+        range: P::Range,
+    },
 }
 
 impl<P: ProofSystem> Job<P> {
@@ -112,6 +117,7 @@ impl<P: ProofSystem> Job<P> {
             }
             Work::Lift { segment } => Check::Lift { segment },
             Work::Join { left, right } => Check::Join { left, right },
+            Work::Resolve { range } => Check::Resolve { range },
         })
     }
 
@@ -195,8 +201,10 @@ impl<P: ProofSystem> Job<P> {
         cx.out.event(Event::Verified { result });
         match (unit, checked) {
             (Unit::Prove(index), Checked::Segment(segment)) => self.segment_verified(index, segment, result, cx),
-            (Unit::Lift(_) | Unit::Join { .. }, Checked::Range(range)) => self.range_verified(unit, range, result, cx),
-            (Unit::Prove(_), Checked::Range(_)) | (Unit::Lift(_) | Unit::Join { .. }, Checked::Segment(_)) => {
+            (Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. }, Checked::Range(range)) => {
+                self.range_verified(unit, range, result, cx);
+            }
+            (_, Checked::Range(_) | Checked::Segment(_)) => {
                 self.fail(format!("the verifier gave the wrong kind of proof for {unit}"), cx);
             }
         }

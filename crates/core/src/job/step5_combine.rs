@@ -1,5 +1,6 @@
 //! Step V: verified proofs are combined. For a composite receipt they are collected in order; for a succinct one each is lifted, and
-//! any two neighbouring ranges are joined as soon as both are there.
+//! any two neighbouring ranges are joined as soon as both are there; in the end what
+//! the guest relies on is resolved, one assumption after the other, as each is taken out of the receipt that the one before it left.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,9 @@ struct Ready<P: ProofSystem> {
     range: P::Range,
     receipt: BlobRef,
     node: NodeId,
-    /// Being joined with a neighbour.
+    /// Assumptions that were resolved.
+    resolved: u32,
+    /// Being joined with a neighbour, or resolved.
     taken: bool,
 }
 
@@ -64,7 +67,9 @@ impl<P: ProofSystem> Job<P> {
             self.frontier.ranges.remove(&mid);
         }
         let covered = unit.range();
-        let ready = Ready { end: covered.end, range, receipt: result.receipt, node: result.node, taken: false };
+        let resolved = if let Unit::Resolve { index, .. } = unit { index.saturating_add(1) } else { 0 };
+        let Receipted { receipt, node, .. } = result;
+        let ready = Ready { end: covered.end, range, receipt, node, resolved, taken: false };
         self.frontier.ranges.insert(covered.start, ready);
         self.join_neighbours(covered.start, cx);
         self.combine_if_complete(cx);
@@ -86,6 +91,14 @@ impl<P: ProofSystem> Job<P> {
         self.open(Unit::Join { start: first, mid: second, end: b.end }, entry, cx);
     }
 
+    /// Opens the resolution of the whole range's next assumption.
+    fn resolve(&mut self, unit: Unit, assumption: BlobRef, cx: &mut Context<'_, P>) {
+        let Some(whole) = self.take(0) else { return };
+        let work = Work::Resolve { range: whole.range };
+        let entry = Entry::new(self.spec.po2, work, vec![whole.receipt, assumption], vec![whole.node]);
+        self.open(unit, entry, cx);
+    }
+
     fn take(&mut self, start: u32) -> Option<Ready<P>> {
         let ready = self.frontier.ranges.get_mut(&start)?;
         ready.taken = true;
@@ -94,14 +107,20 @@ impl<P: ProofSystem> Job<P> {
 
     /// Hands everything to step VI once the guest has ended and nothing is missing.
     pub(crate) fn combine_if_complete(&mut self, cx: &mut Context<'_, P>) {
-        let Some(execution) = self.execution.filter(|_| self.is_open()) else { return };
+        let Some(execution) = self.execution.as_ref().filter(|_| self.is_open()) else { return };
+        let (segments, assumptions) = (execution.segments, &execution.assumptions);
         let parts = match self.spec.outcome {
-            Outcome::Composite if self.frontier.segments.len() == execution.segments as usize => {
-                Parts::Composite(std::mem::take(&mut self.frontier.segments).into_values().collect())
+            Outcome::Composite if self.frontier.segments.len() == segments as usize => {
+                let proofs = std::mem::take(&mut self.frontier.segments).into_values().collect();
+                Parts::Composite(proofs, assumptions.clone())
             }
             Outcome::Succinct => {
-                let whole = self.frontier.ranges.get(&0).filter(|ready| ready.end == execution.segments);
+                let whole = self.frontier.ranges.get(&0).filter(|ready| ready.end == segments && !ready.taken);
                 let Some(whole) = whole else { return };
+                if let Some(assumption) = assumptions.get(whole.resolved as usize).copied() {
+                    let unit = Unit::Resolve { segments, index: whole.resolved };
+                    return self.resolve(unit, assumption, cx);
+                }
                 Parts::Succinct(whole.range.clone(), whole.receipt)
             }
             Outcome::Composite => return,

@@ -9,9 +9,9 @@ use crate::requester::{Context, Event};
 /// What a final receipt is made of: verified proofs and where their receipts are.
 #[derive(Debug, Clone)]
 pub enum Parts<P: ProofSystem> {
-    /// Every segment's proof, in order.
-    Composite(Vec<(P::Segment, BlobRef)>),
-    /// One receipt over all segments.
+    /// Every segment's proof, in order, and the receipts of what the guest relies on.
+    Composite(Vec<(P::Segment, BlobRef)>, Vec<BlobRef>),
+    /// One receipt over all segments, which relies on nothing any more.
     Succinct(P::Range, BlobRef),
 }
 

@@ -139,7 +139,7 @@ impl World {
             self.feed_gateway(which, requester::Input::Segmented { job, segment });
             self.feed_gateway(which, requester::Input::Stored { job, index, blob: blob(u64::from(index)), key: None });
         }
-        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1 };
+        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
         self.feed_gateway(which, requester::Input::Executed { job, result: Ok(info) });
     }
 

@@ -87,7 +87,7 @@ impl Gateway {
             Step::Executed { job, early } => {
                 let row = self.book.jobs.get(&self.job(job)).filter(|row| early || row.cut == SEGMENTS_MAX)?;
                 let segments = row.executed.unwrap_or(row.cut);
-                let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1 };
+                let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
                 Input::Executed { job: self.job(job), result: Ok(info) }
             }
             Step::Abort { job } => Input::Abort { job: self.job(job) },
@@ -148,6 +148,7 @@ impl Gateway {
             Unit::Prove(index) => Checked::Segment(index),
             Unit::Lift(index) => Checked::Range(SegmentRange::single(index)),
             Unit::Join { start, end, .. } => Checked::Range(SegmentRange { start, end }),
+            Unit::Resolve { segments, .. } => Checked::Range(SegmentRange { start: 0, end: segments }),
         };
         let refuse = |blame| Err(Refusal { blame, reason: "it is so".to_owned() });
         let result = match verdict {

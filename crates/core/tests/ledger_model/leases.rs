@@ -159,7 +159,7 @@ impl Book {
         match id.unit {
             Unit::Prove(index) if row.outcome == Outcome::Succinct => row.begin(Unit::Lift(index)),
             Unit::Prove(_) => {}
-            Unit::Lift(_) | Unit::Join { .. } => row.loosen(id.unit.range()),
+            Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. } => row.loosen(id.unit.range()),
         }
         self.combine(id.job);
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use manyhands_core::Parts;
 use manyhands_core::job::{Outcome, Phase};
 use manyhands_core::requester::{Event, Input};
-use manyhands_proto::message::{Bid, Lease};
-use manyhands_proto::{NodeId, SegmentRange, Unit};
+use manyhands_proto::message::{Bid, Lease, Response};
+use manyhands_proto::{BlobRef, NodeId, SegmentRange, Unit};
 use proptest::prelude::*;
 
 use crate::desk::Desk;
@@ -26,7 +26,7 @@ fn a_composite_receipt_has_its_segments_in_order_whatever_the_order_of_arrival()
     }
     desk.is_clear();
     desk.executed(3);
-    let Parts::Composite(parts) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    let Parts::Composite(parts, _) = desk.assemble() else { panic!("a composite receipt was asked for") };
     assert_eq!(parts, [(0, blob(51)), (1, blob(52)), (2, blob(50))]);
     assert_eq!(desk.core.job(&JOB).unwrap().phase, Phase::Assembling);
     desk.events();
@@ -106,32 +106,84 @@ fn a_join_names_its_parts_in_order() {
     assert_eq!(range, SegmentRange { start: 0, end: 2 });
 }
 
+#[test]
+fn a_composite_receipt_takes_what_the_guest_relies_on_with_it() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    desk.segment(0);
+    desk.executed_relying_on(1, vec![blob(60), blob(61)]);
+    let lease = desk.lease(node(1)).id;
+    desk.complete(node(1), lease);
+    let Parts::Composite(parts, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!((parts, assumptions), (vec![(0, blob(99))], vec![blob(60), blob(61)]));
+}
+
+#[test]
+fn each_assumption_is_resolved_in_the_receipt_that_the_one_before_it_left() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Succinct);
+    desk.segment(0);
+    let mut receipts = 70..;
+    let mut next = |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| {
+        let lease = desk.lease(node(1));
+        assert_eq!((lease.id.unit, lease.inputs.as_slice()), (unit, inputs));
+        let receipt = blob(receipts.next().unwrap());
+        let ask = desk.done(node(1), lease.id, receipt);
+        let collect = desk.collect();
+        desk.verdict(&collect, Ok(()));
+        assert_eq!(desk.answer(ask), Response::Ok);
+        desk.announced();
+        receipt
+    };
+    let proof = next(&mut desk, Unit::Prove(0), &[blob(0)]);
+    let mut whole = next(&mut desk, Unit::Lift(0), &[proof]);
+    // Only the guest's end tells what it relies on, the same twice here.
+    desk.is_clear();
+    let relied_on = [blob(60), blob(61), blob(60)];
+    desk.executed_relying_on(1, relied_on.to_vec());
+    desk.announced();
+    for (index, assumption) in (0..).zip(relied_on) {
+        let view = desk.core.view_job(desk.now, &JOB).unwrap();
+        assert_eq!((view.units_done, view.units_total), (2 + index, 5));
+        whole = next(&mut desk, Unit::Resolve { segments: 1, index }, &[whole, assumption]);
+    }
+    let Parts::Succinct(range, receipt) = desk.assemble() else { panic!("a succinct receipt was asked for") };
+    assert_eq!((range, receipt), (SegmentRange { start: 0, end: 1 }, whole));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever the order in which results arrive, n segments take n lifts and n - 1 joins of neighbours, and end as one range.
+    /// Whatever the order in which results arrive, n segments take n lifts and n - 1 joins of neighbours, and end as one range, of which
+    /// the assumptions are resolved one after the other.
     #[test]
     fn any_order_of_arrival_takes_one_join_less_than_segments(
         segments in 1_u32..=40,
-        order in prop::collection::vec(any::<prop::sample::Index>(), 120),
+        assumptions in 0_u32..4,
+        order in prop::collection::vec(any::<prop::sample::Index>(), 130),
     ) {
-        let units = play(segments, &order);
+        let units = play(segments, assumptions, &order);
         let joins: BTreeSet<_> = units.iter().filter(|unit| matches!(unit, Unit::Join { .. })).collect();
         let lifts = units.iter().filter(|unit| matches!(unit, Unit::Lift(_))).count();
         prop_assert_eq!(joins.len(), segments as usize - 1);
         prop_assert_eq!(lifts, segments as usize);
-        prop_assert_eq!(units.len(), 3 * segments as usize - 1, "no unit was done twice");
+        let resolved: Vec<Unit> = (0..assumptions).map(|index| Unit::Resolve { segments, index }).collect();
+        prop_assert_eq!(&units[3 * segments as usize - 1..], resolved, "in order, and after everything else");
     }
 }
 
 /// Leases whatever there is to a node of 64 slots, and hands results over in the order that `order` picks.
-fn play(segments: u32, order: &[prop::sample::Index]) -> Vec<Unit> {
-    let mut desk = Desk::with_job(Outcome::Succinct, segments);
+fn play(segments: u32, assumptions: u32, order: &[prop::sample::Index]) -> Vec<Unit> {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Succinct);
+    (0..segments).for_each(|index| desk.segment(index));
+    desk.executed_relying_on(segments, (0..assumptions).map(|number| blob(1_000 + u64::from(number))).collect());
+    let units = 3 * segments as usize - 1 + assumptions as usize;
     let workers: Vec<NodeId> = (1..=50).map(node).collect();
     let mut running: Vec<(NodeId, Lease)> = Vec::new();
     let mut done = Vec::new();
     let mut ranges: BTreeMap<u32, u32> = BTreeMap::new();
-    for pick in order.iter().take(3 * segments as usize - 1) {
+    for pick in order.iter().take(units) {
         let idle = workers.iter().filter(|worker| running.iter().all(|(busy, _)| busy != *worker));
         for worker in idle.copied().collect::<Vec<_>>() {
             if desk.core.view_job(desk.now, &JOB).unwrap().units_total == 0 || !has_ready(&desk) {
@@ -148,6 +200,10 @@ fn play(segments: u32, order: &[prop::sample::Index]) -> Vec<Unit> {
                 (Some(mid), Some(end)),
                 "parts are whole and free"
             );
+        }
+        if let Unit::Resolve { index, .. } = lease.id.unit {
+            assert_eq!(lease.inputs[1], blob(1_000 + u64::from(index)), "what proves it");
+            assert_eq!(ranges.remove(&0), Some(segments), "everything is joined");
         }
         if !matches!(lease.id.unit, Unit::Prove(_)) {
             ranges.insert(lease.id.unit.range().start, lease.id.unit.range().end);

@@ -72,7 +72,12 @@ impl Desk {
     }
 
     pub fn executed(&mut self, segments: u32) {
-        let info = ExecutionInfo { segments, user_cycles: 60_000, total_cycles: 65_536 };
+        self.executed_relying_on(segments, Vec::new());
+    }
+
+    /// The guest ended, and relies on what these receipts prove.
+    pub fn executed_relying_on(&mut self, segments: u32, assumptions: Vec<BlobRef>) {
+        let info = ExecutionInfo { segments, user_cycles: 60_000, total_cycles: 65_536, assumptions };
         self.send(Input::Executed { job: JOB, result: Ok(info) });
     }
 
@@ -144,6 +149,7 @@ impl Desk {
             Check::Segment { index, .. } => Checked::Segment(index),
             Check::Lift { segment } => Checked::Range(SegmentRange::single(segment)),
             Check::Join { left, right } => Checked::Range(SegmentRange { start: left.start, end: right.end }),
+            Check::Resolve { range } => Checked::Range(range),
         };
         let refuse = |blame| Refusal { blame, reason: "it is wrong".to_owned() };
         let result = result.map(|()| checked).map_err(refuse);

@@ -31,12 +31,32 @@ fn a_kept_result_is_checked_in_our_own_store_and_not_leased_again() {
     desk.is_clear();
     desk.wait(50);
     desk.verdict(&collect, Ok(()));
-    let Parts::Composite(parts) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    let Parts::Composite(parts, _) = desk.assemble() else { panic!("a composite receipt was asked for") };
     assert_eq!(parts, [(0, blob(70))]);
     let result = *desk.core.job(&JOB).unwrap().results().next().unwrap();
     assert_eq!((result.node, result.elapsed_ms), (node(1), 25_000), "who made it and how fast is kept");
     desk.wait(desk.policy.bid_hold_ms);
     desk.answer(held);
+}
+
+#[test]
+fn a_resolution_that_was_kept_is_checked_and_the_next_one_leased() {
+    let kept_units = [Unit::Prove(0), Unit::Lift(0), Unit::Resolve { segments: 1, index: 0 }];
+    let mut desk = Desk::new();
+    desk.resume(Outcome::Succinct, kept_units.map(|unit| kept(unit, 1, node(1))).into());
+    desk.segment(0);
+    desk.executed_relying_on(1, vec![blob(60), blob(61)]);
+    for unit in kept_units {
+        let collect = desk.collect();
+        assert_eq!((collect.is_here, collect.lease.unit), (true, unit));
+        desk.verdict(&collect, Ok(()));
+    }
+    desk.announced();
+    let lease = desk.lease(node(2));
+    assert_eq!(lease.id.unit, Unit::Resolve { segments: 1, index: 1 });
+    assert_eq!(lease.inputs, [blob(70), blob(61)]);
+    desk.complete(node(2), lease.id);
+    desk.assemble();
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
         core.handle(now, Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
         core.handle(now, Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None });
     }
-    let info = ExecutionInfo { segments: SEGMENTS, user_cycles: 1, total_cycles: 1 };
+    let info = ExecutionInfo { segments: SEGMENTS, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
     core.handle(now, Input::Executed { job: JOB, result: Ok(info) });
     leases(&mut core);
     let mut verified = 0;

@@ -353,7 +353,7 @@ impl World {
             let input = requester::Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None };
             self.at(stored_ms, Happening::Core { life, input });
         }
-        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1 };
+        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
         let input = requester::Input::Executed { job: JOB, result: Ok(info) };
         self.at(u64::from(segments) * 700 + 5, Happening::Core { life, input });
     }
@@ -386,7 +386,7 @@ impl World {
 
     fn assert_whole(&self, parts: &Parts<Fake>) {
         match parts {
-            Parts::Composite(parts) => {
+            Parts::Composite(parts, _) => {
                 let indices: Vec<u32> = parts.iter().map(|(index, _)| *index).collect();
                 assert_eq!(indices, (0..self.schedule.segments).collect::<Vec<_>>());
                 assert!(self.verified.len() as u32 == self.schedule.segments);
@@ -523,6 +523,10 @@ fn expected(node: NodeId, lease: LeaseId, check: &Check<Fake>) -> Checked<Fake> 
         (Check::Join { left, right }, Unit::Join { start, mid, end }) => {
             assert_eq!((left.start, left.end, right.start, right.end), (start, mid, mid, end));
             Checked::Range(SegmentRange { start, end })
+        }
+        (Check::Resolve { range }, Unit::Resolve { segments, .. }) => {
+            assert_eq!((range.start, range.end), (0, segments));
+            Checked::Range(*range)
         }
         (check, unit) => panic!("{unit} cannot be checked by {check:?}"),
     }

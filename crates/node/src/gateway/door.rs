@@ -1,11 +1,13 @@
 //! The gateway behind its HTTP door: uploads and receipts go straight to the store, everything else to the event loop.
 
+use std::collections::BTreeSet;
+
 use manyhands_api::server::Gateway;
 use manyhands_api::types::{GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};
 use manyhands_blob::StoreError;
 use manyhands_core::explain::Explanation;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
-use manyhands_proto::{BlobRef, JobId};
+use manyhands_proto::{BlobRef, JobId, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::owners::{owner_of, uploads};
@@ -67,9 +69,9 @@ impl Door {
         self.ask(|to| Question::Submit(job, wanted, to)).await.flatten()
     }
 
-    async fn forget_uploads(&self, program: BlobRef, input: Option<BlobRef>) {
+    async fn forget_uploads(&self, request: JobRequest) {
         let released = self.tasks.on_store(move |store| {
-            let mut blobs = std::iter::once(program).chain(input);
+            let mut blobs = std::iter::once(request.program).chain(request.input).chain(request.assumptions);
             blobs.try_for_each(|blob| store.release(&uploads(), &blob.reference).map(|_| ()))
         });
         if let Err(error) = released.await {
@@ -94,31 +96,36 @@ impl Door {
             return Err(problem(ProblemKind::TooLarge, &format!("an input has at most {INPUT_BYTES_MAX} bytes")));
         }
         let circle = privacy::circle(request.private.as_deref(), &self.trusted)?;
-        let program = self.hold(job, request.program, request.input).await?;
-        let image_id =
-            manyhands_zkvm::image_id(&program).map_err(|error| problem(ProblemKind::Invalid, &error.to_string()));
-        let submitted = match image_id {
-            Ok(image_id) => {
-                let wanted = Wanted {
-                    image_id,
-                    program: request.program,
-                    input: request.input,
-                    po2: request.po2,
-                    outcome: request.outcome,
-                    priority: request.priority,
-                    cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
-                    circle,
-                };
-                self.take(job, wanted).await
-            }
-            Err(error) => Err(error),
-        };
+        let submitted = self.submit_held(job, &request, circle).await;
         match &submitted {
             // The job holds its blobs now; kept as uploads too, they would fill the store until the next start.
-            Ok(_) => self.forget_uploads(request.program, request.input).await,
+            Ok(_) => self.forget_uploads(request).await,
             Err(_) => self.let_go(job).await,
         }
         submitted
+    }
+
+    /// Takes a job whose blobs it holds by the way.
+    async fn submit_held(
+        &self,
+        job: JobId,
+        request: &JobRequest,
+        circle: Option<BTreeSet<NodeId>>,
+    ) -> Result<Submitted, Problem> {
+        let program = self.hold(job, request.program, request.input).await?;
+        let image_id = manyhands_zkvm::image_id(&program).map_err(|error| Problem::invalid(error.to_string()))?;
+        let wanted = Wanted {
+            image_id,
+            program: request.program,
+            input: request.input,
+            assumptions: self.tasks.assume(job, &request.assumptions).await?,
+            po2: request.po2,
+            outcome: request.outcome,
+            priority: request.priority,
+            cycles_max: request.cycles_max.unwrap_or(self.cycles_max).min(self.cycles_max),
+            circle,
+        };
+        self.take(job, wanted).await
     }
 }
 

@@ -10,6 +10,7 @@ use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::assumptions::{self, Assumed};
 use super::sqlite::{self, unix_ms};
 
 /// A job as it was asked for.
@@ -19,12 +20,21 @@ pub(crate) struct JobRow {
     pub(crate) image_id: Digest,
     pub(crate) program: BlobRef,
     pub(crate) input: Option<BlobRef>,
+    /// Receipts that the guest may rely on.
+    pub(crate) assumptions: Vec<Assumed>,
     pub(crate) spec: JobSpec,
     pub(crate) cycles_max: u64,
     /// Who may work on it, if that is not everybody; its segments are encrypted then.
     pub(crate) circle: Option<BTreeSet<NodeId>>,
     /// Why its segment size was chosen, if it was.
     pub(crate) sizing: Option<Sizing>,
+}
+
+impl JobRow {
+    /// The claims that the guest may rely on.
+    pub(crate) fn claims(&self) -> Vec<Digest> {
+        self.assumptions.iter().map(|assumed| assumed.claim).collect()
+    }
 }
 
 /// A segment that was cut and stored.
@@ -53,8 +63,8 @@ impl JobsDb {
     pub(crate) fn submit(&self, row: &JobRow) -> Result<()> {
         self.0.execute(
             "INSERT INTO jobs (job, image_id, program, program_bytes, input, input_bytes, po2, succinct, cycles_max, submitted_ms,
-                               priority, is_auto, circle)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                               priority, is_auto, circle, assumptions)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 row.job.0,
                 row.image_id.0,
@@ -69,6 +79,7 @@ impl JobsDb {
                 row.spec.priority.word(),
                 row.spec.is_auto,
                 row.circle.as_ref().map(|circle| circle.iter().flat_map(|node| node.0).collect::<Vec<u8>>()),
+                assumptions::to_bytes(&row.assumptions),
             ],
         )?;
         Ok(())
@@ -217,11 +228,12 @@ impl JobsDb {
 }
 
 /// What makes each format of the one before it. A step that was released is never changed.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     FORMAT_1,
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
     "ALTER TABLE jobs ADD COLUMN circle BLOB; ALTER TABLE segments ADD COLUMN key BLOB",
+    "ALTER TABLE jobs ADD COLUMN assumptions BLOB NOT NULL DEFAULT x''",
 ];
 
 /// The first format. Its tables may be there under format 0: it was once written after them.
@@ -251,6 +263,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
         image_id: Digest(row.get("image_id")?),
         program,
         input: input.zip(input_bytes).map(|(reference, bytes)| blob(reference, bytes)),
+        assumptions: assumptions::of_bytes(&row.get::<_, Vec<u8>>("assumptions")?),
         spec: JobSpec { po2, is_auto: row.get("is_auto")?, outcome, priority },
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
         circle: row
@@ -312,6 +325,7 @@ mod tests {
             image_id: Digest([1; 32]),
             program,
             input: None,
+            assumptions: vec![Assumed { claim: Digest([4; 32]), receipt: program }],
             spec: spec(priority),
             cycles_max: 77,
             circle: None,
@@ -435,7 +449,7 @@ mod tests {
         old(&path, FORMAT + 1);
         let source = JobsDb::open(&path).unwrap_err();
         let error = crate::StartError::Database { path: "jobs.db".into(), source };
-        let said = "cannot open the job database jobs.db: it has format 5, this program reads formats up to 4. \
+        let said = "cannot open the job database jobs.db: it has format 6, this program reads formats up to 5. \
                     Run the newer version that wrote it, or use another --data-dir";
         assert_eq!(error.to_string(), said);
         assert_eq!(format(&path), FORMAT + 1);

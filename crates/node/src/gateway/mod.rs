@@ -26,6 +26,7 @@ use sweep::sweep;
 use tasks::Tasks;
 use turns::Turns;
 
+mod assumptions;
 pub mod bonsai;
 mod door;
 mod jobs_db;

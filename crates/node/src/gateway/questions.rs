@@ -10,6 +10,7 @@ use manyhands_core::{JobSpec, Outcome, Priority, Restored};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use tokio::sync::oneshot;
 
+use super::assumptions::Assumed;
 use super::jobs_db::JobRow;
 use super::owners::receipts;
 use super::shell::Shell;
@@ -23,6 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) image_id: Digest,
     pub(crate) program: BlobRef,
     pub(crate) input: Option<BlobRef>,
+    pub(crate) assumptions: Vec<Assumed>,
     pub(crate) po2: Option<Po2>,
     pub(crate) outcome: Outcome,
     pub(crate) priority: Priority,
@@ -95,6 +97,7 @@ impl Shell {
             image_id: wanted.image_id,
             program: wanted.program,
             input: wanted.input,
+            assumptions: wanted.assumptions,
             spec: JobSpec { po2, is_auto: wanted.po2.is_none(), outcome: wanted.outcome, priority: wanted.priority },
             cycles_max: wanted.cycles_max,
             circle: wanted.circle,

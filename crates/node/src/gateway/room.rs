@@ -85,6 +85,7 @@ mod tests {
             image_id: Digest([1; 32]),
             program: BlobRef { reference: Reference([2; 32]), size_bytes: 9 },
             input: None,
+            assumptions: Vec::new(),
             spec: JobSpec { po2: Po2::MIN, is_auto: true, outcome: Outcome::Composite, priority: Priority::Normal },
             cycles_max: 1,
             circle: None,

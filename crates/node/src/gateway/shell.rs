@@ -14,11 +14,12 @@ use manyhands_net::{Net, NetError, NetEvent, Reply, peer_text};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
 use manyhands_proto::worker::{Execution, Identity};
-use manyhands_proto::{BlobRef, JobId, NodeId};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId};
 use manyhands_zkvm::Claim;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::assumptions::in_order;
 use super::jobs_db::{JobRow, JobsDb, SegmentRow};
 use super::questions::Question;
 use super::tasks::{Claimed, Feedback, Tasks};
@@ -38,6 +39,8 @@ const TIE_UP: Duration = Duration::from_secs(5);
 pub(crate) struct OpenJob {
     pub(crate) row: JobRow,
     pub(crate) journal: Vec<u8>,
+    /// The claims that the guest relied on, as its last segment says.
+    relied_on: Vec<Digest>,
     pub(crate) receipt: Option<BlobRef>,
     pub(crate) log: Vec<u8>,
     pub(crate) incidents: VecDeque<Incident>,
@@ -135,6 +138,7 @@ impl Shell {
         let open = OpenJob {
             row,
             journal: Vec::new(),
+            relied_on: Vec::new(),
             receipt: None,
             log: Vec::new(),
             incidents: VecDeque::new(),
@@ -258,6 +262,9 @@ impl Shell {
         let now = self.clock.now();
         match Claim::decode(&segment.claim) {
             Ok(claim) => {
+                if let Some(open) = self.open.get_mut(&job) {
+                    open.relied_on.extend(claim.assumptions());
+                }
                 let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
                 self.core.handle(now, Input::Segmented { job, segment: info });
                 self.core
@@ -272,15 +279,15 @@ impl Shell {
 
     fn executed(&mut self, job: JobId, execution: Execution) {
         tracing::info!(%job, segments = execution.segments, cycles = execution.user_cycles, "the guest ended");
-        let info = ExecutionInfo {
+        let Some(open) = self.open.get_mut(&job) else { return };
+        open.journal = execution.journal.into_vec();
+        let result = in_order(&open.row.assumptions, &open.relied_on).map(|assumptions| ExecutionInfo {
             segments: execution.segments,
             user_cycles: execution.user_cycles,
             total_cycles: execution.total_cycles,
-        };
-        if let Some(open) = self.open.get_mut(&job) {
-            open.journal = execution.journal.into_vec();
-        }
-        self.core.handle(self.clock.now(), Input::Executed { job, result: Ok(info) });
+            assumptions,
+        });
+        self.core.handle(self.clock.now(), Input::Executed { job, result });
     }
 
     /// A job whose progress cannot be written down does not go on: it could not survive a restart.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use manyhands_core::Survey;
 use manyhands_core::requester::Input;
 use manyhands_core::sizing::Cut;
-use manyhands_proto::Po2;
 use manyhands_proto::worker::{Failure, Task};
+use manyhands_proto::{Digest, Po2};
 use serde_bytes::ByteBuf;
 
 use super::jobs_db::JobRow;
@@ -42,7 +42,7 @@ impl Tasks {
         let mut looks = Vec::new();
         if let Ok((program, input)) = self.program(&row).await {
             let sizes: Vec<Po2> = sizes.into_iter().filter(|size| manyhands_zkvm::is_provable(*size)).collect();
-            let guest = (ByteBuf::from(program), ByteBuf::from(input));
+            let guest = (ByteBuf::from(program), ByteBuf::from(input), row.claims());
             let all = look_at_all(&self.worker, guest, &sizes, row.cycles_max, &mut looks);
             // What was seen until then counts.
             let _ = tokio::time::timeout(TIME, all).await;
@@ -63,15 +63,15 @@ impl Tasks {
 /// Runs the guest at the largest size first, then at the others.
 async fn look_at_all(
     worker: &Path,
-    (program, input): (ByteBuf, ByteBuf),
+    (program, input, assumptions): (ByteBuf, ByteBuf, Vec<Digest>),
     sizes: &[Po2],
     cycles_max: u64,
     looks: &mut Vec<Look>,
 ) {
     for size in sizes.iter().rev() {
         let cycles_max = cycles_max.min(if looks.is_empty() { CYCLES_WHOLE } else { CYCLES });
-        let (program, input) = (program.clone(), input.clone());
-        let task = Task::Execute { program, input, po2: *size, cycles_max, blobs: false };
+        let (program, input, assumptions) = (program.clone(), input.clone(), assumptions.clone());
+        let task = Task::Execute { program, input, assumptions, po2: *size, cycles_max, blobs: false };
         match look(worker, &task, *size).await {
             Some(look) => looks.push(look),
             // A guest may need more than the smallest segments hold, which is no reason not to cut it into larger ones.

@@ -11,7 +11,7 @@ use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_
 use manyhands_proto::message::{Blame, Holder};
 use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
-use manyhands_zkvm::{composite_receipt, succinct_receipt};
+use manyhands_zkvm::{AssumptionReceipt, composite_receipt, succinct_receipt};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -121,10 +121,15 @@ impl Tasks {
         let task = Task::Execute {
             program: ByteBuf::from(program),
             input: ByteBuf::from(input),
+            assumptions: row.claims(),
             po2: row.spec.po2,
             cycles_max: row.cycles_max,
             blobs: true,
         };
+        for assumed in row.assumptions.iter().filter(|_| row.circle.is_none()) {
+            let shelved = self.shelve(assumed.receipt).await;
+            shelved.map_err(|why| format!("an assumption's receipt could not be uploaded: {why}"))?;
+        }
         let mut worker = Worker::spawn(&self.worker, WorkerOptions::default())?;
         worker.begin(&task).await?;
         loop {
@@ -265,8 +270,13 @@ impl Tasks {
 fn build_receipt(store: &ChunkStore, parts: Parts<Zkvm>, journal: &[u8], image_id: Digest) -> Result<Vec<u8>, String> {
     let read = |blob: BlobRef| store.read_blob(&blob, RECEIPT_BYTES_MAX).map_err(std::io::Error::other);
     let built = match parts {
-        Parts::Composite(segments) => {
-            composite_receipt(segments.into_iter().map(|(_, blob)| read(blob)), journal, image_id)
+        Parts::Composite(segments, assumptions) => {
+            let assumption = |blob| {
+                let bytes = read(blob).map_err(|error| error.to_string())?;
+                AssumptionReceipt::decode(&bytes).map_err(|error| error.to_string())
+            };
+            let assumptions: Vec<_> = assumptions.into_iter().map(assumption).collect::<Result<_, _>>()?;
+            composite_receipt(segments.into_iter().map(|(_, blob)| read(blob)), &assumptions, journal, image_id)
         }
         Parts::Succinct(_, blob) => {
             let bytes = read(blob).map_err(|error| error.to_string())?;

@@ -34,6 +34,7 @@ fn unit() -> impl Strategy<Value = Unit> {
     prop_oneof![
         (0..u32::MAX).prop_map(Unit::Prove),
         (0..u32::MAX).prop_map(Unit::Lift),
+        (1..=u32::MAX, 0..256_u32).prop_map(|(segments, index)| Unit::Resolve { segments, index }),
         (0_u32..1 << 30, 1_u32..1 << 30, 1_u32..1 << 30).prop_map(|(start, left, right)| Unit::Join {
             start,
             mid: start + left,
@@ -132,14 +133,24 @@ fn notice() -> impl Strategy<Value = JobNotice> {
 }
 
 fn task() -> impl Strategy<Value = Task> {
-    let execute = (bytes(), bytes(), po2(), any::<u64>(), any::<bool>())
-        .prop_map(|(program, input, po2, cycles_max, blobs)| Task::Execute { program, input, po2, cycles_max, blobs });
+    let digests = vec(any::<[u8; 32]>().prop_map(Digest), 0..4);
+    let execute = (bytes(), bytes(), digests, po2(), any::<u64>(), any::<bool>()).prop_map(
+        |(program, input, assumptions, po2, cycles_max, blobs)| Task::Execute {
+            program,
+            input,
+            assumptions,
+            po2,
+            cycles_max,
+            blobs,
+        },
+    );
     prop_oneof![
         Just(Task::Identify),
         execute,
         (bytes(), nonce()).prop_map(|(segment, nonce)| Task::Prove { segment, nonce }),
         bytes().prop_map(|receipt| Task::Lift { receipt }),
         (bytes(), bytes()).prop_map(|(left, right)| Task::Join { left, right }),
+        (bytes(), bytes()).prop_map(|(conditional, assumption)| Task::Resolve { conditional, assumption }),
     ]
 }
 

@@ -2,13 +2,13 @@
 
 use manyhands_proto::codec::Checked;
 use manyhands_proto::limits::{
-    ADDRESS_CHARS_MAX, ADDRESSES_MAX, CONTROL_BYTES_MAX, HOLDERS_MAX, NOTICE_BYTES_MAX, RECEIPT_BYTES_MAX,
-    SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX, TIMINGS_MAX,
+    ADDRESS_CHARS_MAX, ADDRESSES_MAX, ASSUMPTIONS_MAX, CONTROL_BYTES_MAX, HOLDERS_MAX, NOTICE_BYTES_MAX,
+    RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX, TIMINGS_MAX,
 };
 use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage};
 use manyhands_proto::{DecodeError, JobId, Unit, decode, encode};
 
-use crate::samples::{JOIN, blob, capabilities, holder, lease, lease_id, po2, samples};
+use crate::samples::{JOIN, RESOLVE, blob, capabilities, holder, lease, lease_id, po2, samples};
 
 const MALFORMED: Result<(), DecodeError> = Err(DecodeError::Malformed);
 
@@ -155,6 +155,9 @@ fn units_are_possible_wherever_they_are() {
         (join(0, 2, 2), "a join's parts must be neighbours"),
         (join(5, 4, 6), "a join's parts must be neighbours"),
         (join(u32::MAX, 0, 1), "a join's parts must be neighbours"),
+        (Unit::Resolve { segments: 0, index: 0 }, "an assumption is out of range"),
+        (Unit::Resolve { segments: 1, index: ASSUMPTIONS_MAX as u32 }, "an assumption is out of range"),
+        (Unit::Resolve { segments: 1, index: u32::MAX }, "an assumption is out of range"),
     ];
     for (unit, rule) in bad {
         let lease = lease_id(unit, 1);
@@ -168,7 +171,7 @@ fn units_are_possible_wherever_they_are() {
         assert_eq!(leased(unit, |_| ()), invalid(rule));
         assert_eq!(decode::<Unit>(&encode(&unit), 64).map(drop), invalid(rule));
     }
-    for unit in [Unit::Prove(u32::MAX - 1), Unit::Lift(0), join(0, 1, 2), join(7, 9, u32::MAX)] {
+    for unit in [Unit::Prove(u32::MAX - 1), Unit::Lift(0), join(0, 1, 2), join(7, 9, u32::MAX), RESOLVE] {
         assert_eq!(request(&Request::Cancel(lease_id(unit, 0))), Ok(()));
     }
 }
@@ -176,7 +179,7 @@ fn units_are_possible_wherever_they_are() {
 #[test]
 fn a_lease_has_the_inputs_of_its_unit() {
     let rule = invalid("a lease has the wrong number of inputs for its unit");
-    for (unit, count) in [(Unit::Prove(0), 1), (Unit::Lift(0), 1), (JOIN, 2)] {
+    for (unit, count) in [(Unit::Prove(0), 1), (Unit::Lift(0), 1), (JOIN, 2), (RESOLVE, 2)] {
         for inputs in 0..=2 {
             let result = leased(unit, |lease| lease.inputs = vec![blob(); inputs]);
             assert_eq!(result, if inputs == count { Ok(()) } else { rule.clone() }, "{unit} with {inputs}");

@@ -86,7 +86,8 @@ variants!(RESPONSES, response_name, Response, {
     Response::Ok => "response.ok",
     Response::Lease(lease) if matches!(lease.id.unit, Unit::Prove(_)) => "response.lease.prove",
     Response::Lease(lease) if matches!(lease.id.unit, Unit::Lift(_)) => "response.lease.lift",
-    Response::Lease(_) => "response.lease.join",
+    Response::Lease(lease) if matches!(lease.id.unit, Unit::Join { .. }) => "response.lease.join",
+    Response::Lease(_) => "response.lease.resolve",
     Response::Wait { .. } => "response.wait",
     Response::Stale => "response.stale",
     Response::Refused { .. } => "response.refused",
@@ -102,6 +103,7 @@ variants!(TASKS, task_name, Task, {
     Task::Prove { .. } => "task.prove",
     Task::Lift { .. } => "task.lift",
     Task::Join { .. } => "task.join",
+    Task::Resolve { .. } => "task.resolve",
 });
 
 variants!(REPORTS, report_name, Report, {
@@ -153,6 +155,7 @@ pub fn holder() -> Holder {
     Holder { node: NodeId(run(0)), addresses }
 }
 
+pub const RESOLVE: Unit = Unit::Resolve { segments: 128, index: 1 };
 pub const JOIN: Unit = Unit::Join { start: 0, mid: 127, end: 128 };
 
 pub fn lease_id(unit: Unit, attempt: u32) -> LeaseId {
@@ -214,6 +217,7 @@ fn responses() -> Vec<Response> {
         Response::Lease(Box::new(lease(Unit::Prove(300), 16))),
         Response::Lease(Box::new(lease(Unit::Lift(0), 14))),
         Response::Lease(Box::new(lease(JOIN, 24))),
+        Response::Lease(Box::new(lease(RESOLVE, 16))),
         Response::Wait { retry_ms: 10_000 },
         Response::Stale,
         Response::Refused { reason: "no heartbeat for 25 s".to_owned(), retry_ms: 60_000 },
@@ -230,6 +234,7 @@ fn tasks() -> Vec<Task> {
         Task::Execute {
             program: bytes(b"R0BF program"),
             input: bytes(b""),
+            assumptions: vec![Digest(run(0x20))],
             po2: po2(16),
             cycles_max: 1 << 40,
             blobs: true,
@@ -237,6 +242,7 @@ fn tasks() -> Vec<Task> {
         Task::Prove { segment: bytes(&run::<200>(0)), nonce: nonce() },
         Task::Lift { receipt: bytes(b"receipt") },
         Task::Join { left: bytes(b"left"), right: bytes(b"right") },
+        Task::Resolve { conditional: bytes(b"conditional"), assumption: bytes(b"assumption") },
     ]
 }
 

@@ -14,6 +14,9 @@ mod proofs;
 pub use proofs::FakeProofs;
 pub(crate) use proofs::{Claim, Receipt, Receipts, segment_reference};
 
+/// Why an assumption cannot be there to be resolved.
+const NOTHING_ASSUMED: &str = "the simulated guests rely on no other proofs";
+
 /// A rule that was broken: the seed and the moment that show it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("seed {seed}, at {at_ms} ms: {what}")]
@@ -164,6 +167,7 @@ impl Oracle {
                 }
                 progress.ranges.insert(start, end).is_none()
             }
+            Unit::Resolve { .. } => return Err(format!("{lease}: {NOTHING_ASSUMED}")),
         };
         if is_new { Ok(()) } else { Err(format!("{lease} is accepted, and the unit was accepted before")) }
     }
@@ -172,7 +176,7 @@ impl Oracle {
     pub(crate) fn assembled(&mut self, job: u32, segments: u32, parts: &Parts<FakeProofs>) -> Result<(), String> {
         let progress = self.jobs.get_mut(job as usize).ok_or("a job is assembled that is none")?;
         let is_whole = match parts {
-            Parts::Composite(parts) => {
+            Parts::Composite(parts, _) => {
                 let is_next = |(at, (proof, _)): (usize, &(proofs::Proof, _))| proof.index() as usize == at;
                 parts.len() == segments as usize
                     && progress.proofs.len() == segments as usize
@@ -211,6 +215,7 @@ impl Progress {
             Unit::Prove(index) => self.proofs.contains(&index),
             Unit::Lift(index) => self.lifts.contains(&index),
             Unit::Join { start, end, .. } => self.ranges.get(&start) == Some(&end),
+            Unit::Resolve { .. } => false,
         }
     }
 }

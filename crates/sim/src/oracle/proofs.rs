@@ -117,6 +117,7 @@ impl Receipts {
                 let span = Span { job: left.job, range: SegmentRange { start, end } };
                 (Unit::Join { start, mid, end }, Checked::Range(span))
             }
+            Check::Resolve { range } => return Err(format!("{range:?}: {}", super::NOTHING_ASSUMED)),
         };
         if receipt.is_garbage {
             return Ok(refuse("the proof is false"));

@@ -64,7 +64,7 @@ impl World<'_> {
             return Ok(());
         }
         let total_cycles = u64::from(segments).saturating_mul(po2.cycles());
-        let info = ExecutionInfo { segments, user_cycles: load.user_cycles(), total_cycles };
+        let info = ExecutionInfo { segments, user_cycles: load.user_cycles(), total_cycles, assumptions: Vec::new() };
         self.tell_gateway(gateway, Input::Executed { job: id, result: Ok(info) })
     }
 
@@ -259,7 +259,7 @@ impl World<'_> {
                 self.log.line(now_ms, gateway, 32).number(u64::from(job));
                 let segments = self.jobs.get(job as usize).map_or(0, |entry| entry.segments);
                 self.oracle.assembled(job, segments, &parts)?;
-                let checks = if matches!(parts, Parts::Composite(_)) { u64::from(segments) } else { 1 };
+                let checks = if matches!(parts, Parts::Composite(_, _)) { u64::from(segments) } else { 1 };
                 self.later(checks.saturating_mul(self.scenario.gateways.check_ms), Happening::Assembled { job });
             }
         }

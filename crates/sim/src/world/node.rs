@@ -349,5 +349,6 @@ pub(super) fn unit_names(unit: Unit) -> [u64; 2] {
         Unit::Prove(index) => [0, u64::from(index)],
         Unit::Lift(index) => [1, u64::from(index)],
         Unit::Join { start, mid, end } => [2 + u64::from(mid), u64::from(start) << 32 | u64::from(end)],
+        Unit::Resolve { segments, index } => [u64::MAX, u64::from(segments) << 32 | u64::from(index)],
     }
 }

@@ -144,6 +144,7 @@ pub fn execute(program: &str, input: &[u8], po2: u8) -> Task {
     Task::Execute {
         program: guest(program),
         input: ByteBuf::from(input),
+        assumptions: Vec::new(),
         po2: Po2::try_from(po2).unwrap(),
         cycles_max: 1 << 24,
         blobs: true,

@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use manyhands_proto::Po2;
 use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, SEGMENT_BYTES_MAX};
 use manyhands_proto::worker::{Execution, Failure, Report, SegmentReport};
+use manyhands_proto::{Digest, Po2};
 use risc0_binfmt::ExitCode;
 use risc0_zkvm::sha::Digestible;
 use risc0_zkvm::{
-    CoprocessorCallback, ExecutorEnv, ExecutorImpl, NullSegmentRef, ProveKeccakRequest, Segment, SegmentRef, Session,
+    Assumption, CoprocessorCallback, ExecutorEnv, ExecutorImpl, NullSegmentRef, ProveKeccakRequest, Segment,
+    SegmentRef, Session, SuccinctReceiptVerifierParameters,
 };
 use serde_bytes::ByteBuf;
 
 use super::blob::Blob;
 use super::guarded;
-use crate::{ClaimError, PO2_MAX, is_provable, program, to_proto};
+use crate::{ClaimError, PO2_MAX, from_proto, is_provable, program, to_proto};
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct ExecuteTask<'a> {
     pub program: &'a [u8],
     /// What the guest reads from its input.
     pub input: &'a [u8],
+    /// The claims that the guest may rely on: their receipts are there.
+    pub assumptions: &'a [Digest],
     /// Segment size.
     pub po2: Po2,
     /// Cycles of the guest's own instructions after which it is stopped.
@@ -56,7 +59,13 @@ pub fn execute(task: &ExecuteTask<'_>, sink: &Sink<'_>) -> Result<Execution, Fai
 fn run(task: &ExecuteTask<'_>, sink: &Sink<'_>, total_cycles: &AtomicU64) -> anyhow::Result<Session> {
     let left_bytes = Rc::new(Cell::new(GUEST_LOG_BYTES_MAX));
     let log = |stderr| GuestLog { stderr, sink, left_bytes: left_bytes.clone() };
-    let env = ExecutorEnv::builder()
+    let mut builder = ExecutorEnv::builder();
+    // The executor needs no receipts, only what they prove, and with which set of recursion programs.
+    let control_root = SuccinctReceiptVerifierParameters::default().control_root;
+    for claim in task.assumptions {
+        builder.add_assumption(Assumption { claim: from_proto(*claim), control_root });
+    }
+    let env = builder
         .segment_limit_po2(task.po2.get().into())
         .session_limit(Some(task.cycles_max))
         .read_fd(0, task.input)
@@ -93,8 +102,8 @@ fn report(segment: &Segment, with_blob: bool) -> anyhow::Result<SegmentReport> {
 }
 
 fn outcome(session: Session, total_cycles: u64) -> Result<Execution, Failure> {
-    if !session.assumptions.is_empty() || !session.mmr_assumptions.is_empty() {
-        return Err(Failure::Unsupported(ClaimError::Assumptions.to_string()));
+    if !session.mmr_assumptions.is_empty() {
+        return Err(Failure::Unsupported(KECCAK.into()));
     }
     match session.exit_code {
         ExitCode::Halted(0) => {}
@@ -115,6 +124,9 @@ fn outcome(session: Session, total_cycles: u64) -> Result<Execution, Failure> {
 const PANICKED: &str = "Guest panicked: ";
 const LIMIT_EXCEEDED: &str = "Session limit exceeded";
 const NO_ASSUMPTION: &str = "no receipt found to resolve assumption";
+/// The same for who submitted it.
+const NOT_GIVEN: &str = "it relies on another program's receipt (env::verify) that was not given as an assumption";
+const KECCAK: &str = "keccak proofs (the guest uses the keccak accelerator)";
 const TOO_SMALL: &str = "too small for instruction";
 
 fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
@@ -122,9 +134,11 @@ fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
         return Failure::Unsupported(refused.0.clone());
     }
-    if text.contains(NO_ASSUMPTION) || error.chain().any(|cause| cause.downcast_ref() == Some(&ClaimError::Assumptions))
-    {
-        return Failure::Unsupported(ClaimError::Assumptions.to_string());
+    if let Some(claim @ ClaimError::TooManyAssumptions { .. }) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return Failure::Unsupported(claim.to_string());
+    }
+    if let Some((_, which)) = text.split_once(NO_ASSUMPTION) {
+        return Failure::Guest(format!("{NOT_GIVEN}{which}"));
     }
     if let Some(gone) = error.chain().find_map(|cause| cause.downcast_ref::<SinkError>()) {
         return Failure::Prover(gone.to_string());
@@ -160,7 +174,7 @@ struct NoKeccak;
 
 impl CoprocessorCallback for NoKeccak {
     fn prove_keccak(&mut self, _: ProveKeccakRequest) -> anyhow::Result<()> {
-        Err(Refused("keccak proofs (the guest uses the keccak accelerator)".into()).into())
+        Err(Refused(KECCAK.into()).into())
     }
 }
 

@@ -13,7 +13,7 @@ mod segment;
 
 pub use blob::summary;
 pub use execute::{ExecuteTask, execute};
-pub use recursion::{has_recursion, join, lift};
+pub use recursion::{has_recursion, join, lift, resolve};
 pub use segment::prove_segment;
 
 use std::any::Any;

@@ -1,11 +1,11 @@
-//! Lifts segments' proofs and joins neighbours: step V's work.
+//! Lifts segments' proofs, joins neighbours and resolves assumptions: step V's work.
 
 use manyhands_proto::worker::Failure;
 use risc0_zkvm::{MaybePruned, RECURSION_PO2, ReceiptClaim, SuccinctReceipt};
 
 use super::{failed, guarded, prover, unusable};
 use crate::verify::{check_range, decode_range, decode_segment};
-use crate::{Claim, encoding, seal, verifier_context};
+use crate::{AssumptionReceipt, Claim, encoding, seal, verifier_context};
 
 /// Whether the recursion programs are inside this build. Without them (an empty archive) segments can be proved, but not lifted.
 pub fn has_recursion() -> bool {
@@ -45,6 +45,26 @@ pub fn join(left: &[u8], right: &[u8]) -> Result<Vec<u8>, Failure> {
     let prover = prover()?;
     let joined = guarded(Failure::Prover, || prover.join(&left, &right).map_err(|error| failed(&error)))?;
     finish(joined, &claim)
+}
+
+/// Resolves the first assumption of a range's succinct receipt with the receipt that proves it, and checks the result as its receiver
+/// will. Costs what a join does.
+///
+/// # Errors
+/// As [`lift`]; [`Failure::Input`] also when that receipt proves something else.
+pub fn resolve(conditional: &[u8], assumption: &[u8]) -> Result<Vec<u8>, Failure> {
+    require_recursion()?;
+    let (conditional, claim) = range(conditional)?;
+    let resolved = claim.resolved().map_err(|error| unusable(&error))?;
+    let assumption =
+        guarded(Failure::Input, || AssumptionReceipt::decode(assumption).map_err(|error| unusable(&error)))?;
+    if claim.assumptions().first() != Some(&assumption.claim()) {
+        return Err(Failure::Input("the receipt proves another claim than the one to be resolved".into()));
+    }
+    let proven = assumption.receipt().map_err(|why| unusable(&why))?;
+    let prover = prover()?;
+    let receipt = guarded(Failure::Prover, || prover.resolve(&conditional, &proven).map_err(|error| failed(&error)))?;
+    finish(receipt, &resolved)
 }
 
 fn require_recursion() -> Result<(), Failure> {

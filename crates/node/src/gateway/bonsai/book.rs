@@ -61,6 +61,8 @@ pub(crate) struct SessionRow {
     pub(crate) job: Option<JobId>,
     pub(crate) image: Digest,
     pub(crate) input: Option<Uuid>,
+    /// What the uploaded receipts that the guest may rely on prove.
+    pub(crate) claims: Vec<Digest>,
     pub(crate) cycles_max: u64,
     pub(crate) created_ms: i64,
     pub(crate) end: Option<End>,
@@ -182,8 +184,8 @@ impl Book {
 
     pub(crate) fn add_session(&self, row: &SessionRow) -> Result<()> {
         self.lock().execute(
-            "INSERT INTO sessions (id, tenant, fingerprint, job, image, input, cycles_max, created_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO sessions (id, tenant, fingerprint, job, image, input, cycles_max, created_ms, claims)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 row.id.as_bytes(),
                 row.tenant.0,
@@ -193,6 +195,7 @@ impl Book {
                 row.input.map(|input| *input.as_bytes()),
                 signed(row.cycles_max),
                 row.created_ms,
+                row.claims.iter().flat_map(|claim| claim.0).collect::<Vec<u8>>(),
             ],
         )?;
         Ok(())
@@ -285,7 +288,11 @@ impl Book {
 }
 
 /// What makes each format of the one before it.
-const STEPS: [&str; 2] = [FORMAT_1, "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER"];
+const STEPS: [&str; 3] = [
+    FORMAT_1,
+    "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER",
+    "ALTER TABLE sessions ADD COLUMN claims BLOB NOT NULL DEFAULT x''",
+];
 
 const FORMAT_1: &str = "
     CREATE TABLE keys (
@@ -334,6 +341,7 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow> {
         job: row.get::<_, Option<[u8; 16]>>("job")?.map(JobId),
         image: Digest(row.get("image")?),
         input: row.get::<_, Option<[u8; 16]>>("input")?.map(Uuid::from_bytes),
+        claims: row.get::<_, Vec<u8>>("claims")?.as_chunks().0.iter().copied().map(Digest).collect(),
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
         created_ms: row.get("created_ms")?,
         end: end_of(row)?,
@@ -372,6 +380,7 @@ mod tests {
             job: job.map(|job| JobId([job; 16])),
             image: Digest([1; 32]),
             input: None,
+            claims: vec![Digest([2; 32]), Digest([3; 32])],
             cycles_max: 5,
             created_ms: i64::from(id),
             end: None,

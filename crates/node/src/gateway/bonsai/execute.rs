@@ -101,6 +101,7 @@ impl Desk {
         let task = Task::Execute {
             program: ByteBuf::from(program),
             input: ByteBuf::from(input.map_err(|problem| problem.message)?),
+            assumptions: row.claims.clone(),
             po2: Po2::try_from(PO2).unwrap_or(Po2::MIN),
             cycles_max: row.cycles_max,
             blobs: false,

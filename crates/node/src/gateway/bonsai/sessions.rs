@@ -4,12 +4,14 @@ use manyhands_api::Gateway as _;
 use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Tenant, Upload, Uuid};
 use manyhands_api::types::{JobRequest, Problem, ProblemKind};
 use manyhands_core::{Outcome, Priority};
-use manyhands_proto::limits::INPUT_BYTES_MAX;
+use manyhands_proto::limits::{INPUT_BYTES_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::{Digest, JobId};
+use manyhands_zkvm::AssumptionReceipt;
 use sha2::{Digest as _, Sha256};
 
 use super::book::{End, SessionRow};
 use super::{Desk, Turn, status};
+use crate::gateway::assumptions;
 use crate::gateway::sqlite::unix_ms;
 
 impl Desk {
@@ -27,7 +29,7 @@ impl Desk {
         let (id, row) = (wanted.id, wanted.clone());
         self.on_book(move |book| book.add_session(&row)).await?;
         let begun = match wanted.job {
-            Some(job) => self.submit(tenant, job, &wanted).await,
+            Some(job) => self.submit(tenant, job, &wanted, &request.assumptions).await,
             None => self.execute(wanted),
         };
         if let Err(problem) = begun {
@@ -39,13 +41,6 @@ impl Desk {
 
     /// What is asked for, as it would be written down.
     async fn wanted(&self, tenant: &Tenant, request: &CreateSession) -> Result<SessionRow, Problem> {
-        if !request.assumptions.is_empty() {
-            return Err(Problem::new(
-                ProblemKind::Unfit,
-                "this gateway resolves no assumptions (env::verify) yet: prove the inner program and verify its receipt in the guest, or \
-                 use a prover that does",
-            ));
-        }
         let image: Digest =
             request.img.parse().map_err(|_| Problem::invalid("img is no image id: 64 hexadecimal digits"))?;
         if self.find(tenant, Upload::Image(image)).await?.is_none() {
@@ -60,12 +55,14 @@ impl Desk {
             let row = self.find(tenant, Upload::Input(id)).await?.ok_or_else(missing)?;
             (input, input_digest) = (Some(id), row.digest);
         }
+        let claims = self.claims(tenant, &request.assumptions).await?;
         let limits = self.limits(tenant).await?;
         let allowed = limits.cycles_max.min(self.door.cycles_max);
         let cycles_max = request.cycles_max().unwrap_or(allowed).min(allowed);
         let mut hasher = Sha256::new();
         hasher.update(image.0);
         hasher.update(input_digest);
+        claims.iter().for_each(|claim| hasher.update(claim.0));
         hasher.update([u8::from(request.execute_only)]);
         hasher.update(cycles_max.to_le_bytes());
         Ok(SessionRow {
@@ -75,10 +72,37 @@ impl Desk {
             job: (!request.execute_only).then(|| JobId(rand::random())),
             image,
             input,
+            claims,
             cycles_max,
             created_ms: unix_ms(),
             end: None,
         })
+    }
+
+    /// What the uploaded receipts prove that a session's guest may rely on.
+    async fn claims(&self, tenant: &Tenant, assumptions: &[String]) -> Result<Vec<Digest>, Problem> {
+        assumptions::check_count(assumptions.len())?;
+        let mut claims = Vec::with_capacity(assumptions.len());
+        for id in assumptions {
+            let bytes = self.assumption(tenant, id).await?;
+            let read = tokio::task::spawn_blocking(move || AssumptionReceipt::read(&bytes)).await;
+            let receipt = read.map_err(|_| Problem::stopping())?.map_err(|error| assumptions::unfit(&error))?;
+            claims.push(receipt.claim());
+        }
+        Ok(claims)
+    }
+
+    async fn assumption(&self, tenant: &Tenant, id: &str) -> Result<Vec<u8>, Problem> {
+        let missing = || {
+            let id: String = id.chars().take(40).collect();
+            Problem::invalid(format!(
+                "the receipt {id:?} of an assumption was not uploaded, or was not used for a day: upload it again"
+            ))
+        };
+        let upload = Upload::Receipt(id.parse().map_err(|_| missing())?);
+        let row = self.find(tenant, upload).await?.ok_or_else(missing)?;
+        assumptions::check_size(row.bytes)?;
+        self.read(tenant, upload, RECEIPT_BYTES_MAX).await
     }
 
     /// Whether a tenant may have one more session.
@@ -136,7 +160,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn submit(&self, tenant: &Tenant, job: JobId, row: &SessionRow) -> Result<(), Problem> {
+    async fn submit(&self, tenant: &Tenant, job: JobId, row: &SessionRow, receipts: &[String]) -> Result<(), Problem> {
         let program = self.read_program(tenant, row.image).await?;
         let program = self.door.upload_program(program).await?.blob;
         let input = match row.input {
@@ -146,9 +170,14 @@ impl Desk {
             }
             None => None,
         };
+        let mut assumptions = Vec::with_capacity(receipts.len());
+        for id in receipts {
+            assumptions.push(self.door.upload_input(self.assumption(tenant, id).await?).await?.blob);
+        }
         let request = JobRequest {
             program,
             input,
+            assumptions,
             po2: None,
             outcome: Outcome::Succinct,
             cycles_max: Some(row.cycles_max),

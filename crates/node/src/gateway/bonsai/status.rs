@@ -162,6 +162,7 @@ mod tests {
             job: None,
             image: Digest([2; 32]),
             input: None,
+            claims: Vec::new(),
             cycles_max: 9,
             created_ms: 1_000,
             end: end.map(|result| End {
