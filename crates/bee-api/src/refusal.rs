@@ -91,7 +91,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<Body> {
 }
 
 /// Services of a Swarm node that this store has not.
-const ELSEWHERE: [&str; 25] = [
+const ELSEWHERE: [&str; 26] = [
     "accounting",
     "addresses",
     "balances",
@@ -120,13 +120,14 @@ const ELSEWHERE: [&str; 25] = [
 ];
 
 /// A path that is not served.
+    "transactions",
 pub(crate) fn no_such_path(path: &str) -> Refusal {
     let path = path.strip_prefix("/v1").unwrap_or(path);
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    if ELSEWHERE.contains(&first) || first == "transactions" {
+    if ELSEWHERE.contains(&first) {
         let message = format!(
-            "/{first} is a service of a node of the Swarm network; this is the embedded store of Manyhands, which has no chain and no \
-             such peers"
+            "/{first} is a service of a node of the Swarm network; this is the embedded store of Manyhands, which has no \
+             chain and no such peers"
         );
         return Refusal::new(StatusCode::NOT_IMPLEMENTED, message);
     }
