@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response};
 use manyhands_blob::StoreError;
 
 use crate::deliver::Delivery;
-use crate::headers;
+use crate::headers::{self, Path};
 use crate::hive::Hive;
 use crate::refusal::Refusal;
 use crate::spool::spool;

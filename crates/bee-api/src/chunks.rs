@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use manyhands_blob::chunk::{SPAN_BYTES, WIRE_BYTES_MAX};
@@ -12,7 +12,7 @@ use manyhands_blob::{AnyChunk, AnyReference, Chunk, Owner, StoreError};
 
 use serde::Deserialize;
 
-use crate::headers;
+use crate::headers::{self, Path, Query};
 use crate::hive::Hive;
 use crate::refusal::Refusal;
 use crate::spool::small;

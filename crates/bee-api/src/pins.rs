@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use manyhands_blob::manifest::{self, ManifestError, NODE_BYTES_MAX};
 use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
 use manyhands_proto::Reference;
 use serde::Serialize;
 
-use crate::headers;
+use crate::headers::{self, Path};
 use crate::hive::{Hive, read_tree};
 use crate::refusal::{Refusal, json, plain};
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::batches::{BUCKET_DEPTH, Batch, BatchError, BatchId, now};
-use crate::headers;
+use crate::headers::{self, Path, Query};
 use crate::hive::Hive;
 use crate::refusal::{Refusal, json};
 

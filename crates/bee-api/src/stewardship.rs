@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError, shape};
 use serde::Serialize;
 
-use crate::headers;
+use crate::headers::{self, Path};
 use crate::hive::{Hive, open_tree};
 use crate::pins::{PinError, below};
 use crate::refusal::{Refusal, json, plain};

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use manyhands_proto::Reference;
 use serde::{Deserialize, Serialize};
 
+use crate::headers::{Path, Query};
 use crate::hive::Hive;
 use crate::refusal::{Refusal, json, plain};
 

@@ -224,6 +224,23 @@ fn the_level_of_who_says_none_is_a_setting() {
     assert_eq!(answer["reference"], "1453ee1ef38aa7b3a18373295abd8bedc96cb8c4c6e71aec155f523279f946ef");
 }
 
+#[tokio::test]
+async fn a_path_or_a_query_that_cannot_be_read_is_refused_in_bees_form() {
+    let bee = Bee::start(1 << 24, 1 << 24).await;
+    for (path, place, field) in [
+        ("/tags?offset=abc", "query", "offset"),
+        ("/tags?limit=-1", "query", "limit"),
+        ("/v1/tags?offset=1&offset=2", "query", "query"),
+        ("/bytes/%ff", "path", "path"),
+    ] {
+        let (status, answer) = bee.get(path, &[]).await;
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((status, answer["code"].as_u64()), (StatusCode::BAD_REQUEST, Some(400)), "{path}");
+        assert_eq!(answer["message"], format!("invalid {place} params"));
+        assert_eq!(answer["reasons"][0]["field"], field, "{answer}");
+    }
+}
+
 fn paths() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "(bytes|chunks|bzz|pins|tags|stamps|stewardship|soc|topup|dilute|v1|health|node)",
@@ -257,10 +274,18 @@ fn any_request_has_an_answer_that_blames_the_client() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
     let request = (methods, paths(), header, "[ -~]{0,30}", prop::collection::vec(any::<u8>(), 0..300));
     let outcome = runner.run(&request, |(method, path, name, value, body)| {
+        let is_head = method == Method::HEAD;
         let request = bee.client.request(method, format!("{}{path}", bee.server.url)).body(body);
         let request = request.header("swarm-postage-batch-id", &bee.batch).header(name, value);
-        let status = runtime.block_on(async { request.send().await.unwrap().status() });
+        let (status, body) = runtime.block_on(async {
+            let answer = request.send().await.unwrap();
+            (answer.status(), answer.bytes().await.unwrap())
+        });
         prop_assert!(status.as_u16() < 500 || status == StatusCode::NOT_IMPLEMENTED, "{} {}", status, path);
+        if status.as_u16() >= 400 && !is_head {
+            let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
+            prop_assert_eq!(refusal["code"].as_u64(), Some(u64::from(status.as_u16())), "{} {:?}", path, body);
+        }
         Ok(())
     });
     outcome.unwrap();

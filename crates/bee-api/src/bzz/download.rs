@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE as TYPE_HEADER, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use manyhands_blob::manifest::{Entry, ManifestError, NODE_BYTES_MAX, PATH_BYTES_MAX, has_prefix, lookup};
@@ -11,7 +11,7 @@ use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 
 use super::{CONTENT_TYPE, ERROR, FILENAME, INDEX, ROOT};
 use crate::deliver::Delivery;
-use crate::headers;
+use crate::headers::{self, Path};
 use crate::hive::{Hive, read_tree};
 use crate::refusal::Refusal;
 

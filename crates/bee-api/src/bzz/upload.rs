@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata};
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 use serde::Deserialize;
 
 use super::{CONTENT_TYPE, FILENAME, INDEX, ROOT, folder};
-use crate::headers;
+use crate::headers::{self, Query};
 use crate::hive::{Hive, randomness};
 use crate::refusal::Refusal;
 use crate::spool::{Spooled, spool};
