@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
+use manyhands_blob::{ChunkStore, Owner, StoreError};
 use rand::RngCore as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -74,9 +74,7 @@ impl Hive {
         work: impl FnOnce(&BatchBook) -> Result<T, BatchError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let book = Arc::clone(&self.batches);
-        let done = tokio::task::spawn_blocking(move || work(&book)).await;
-        let done = done.map_err(|_| Refusal::broken("the daemon is shutting down"))?;
-        done.map_err(Refusal::from)
+        aside(move || work(&book)).await?.map_err(Refusal::from)
     }
 
     /// A turn to upload.
@@ -124,29 +122,13 @@ pub async fn serve(listener: TcpListener, hive: Hive, shutdown: impl Future<Outp
     Ok(())
 }
 
+/// Runs work on a thread that may block.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Refusal::broken("work was interrupted; the daemon is shutting down or met a defect"))
+}
+
 /// Fills a slice from the operating system's generator, for keys.
 pub(crate) fn randomness(bytes: &mut [u8]) {
     rand::rng().fill_bytes(bytes);
-}
-
-/// Reads a whole tree of at most `max_bytes`.
-pub(crate) fn read_tree(store: &ChunkStore, root: AnyReference, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
-    let mut reader = open_tree(store, root, max_bytes)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = reader.next_piece()? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
-}
-
-/// A reader of a tree of either kind.
-pub(crate) fn open_tree(
-    store: &ChunkStore,
-    root: AnyReference,
-    max_bytes: u64,
-) -> Result<manyhands_blob::store::TreeReader, StoreError> {
-    match root {
-        AnyReference::Plain(reference) => store.tree_reader(&reference, max_bytes),
-        AnyReference::Encrypted(root) => store.encrypted_tree_reader(&root, max_bytes),
-    }
 }

@@ -37,6 +37,7 @@ pub mod chunks;
 mod deliver;
 mod headers;
 mod hive;
+mod look;
 pub mod pins;
 mod range;
 mod refusal;

@@ -189,7 +189,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn no_number_is_given_twice() {
         let tags = Tags::default();
         let mut last = 0;
@@ -202,6 +201,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn a_tag_is_full_when_its_chunks_are_stored_and_old_ones_go() {
         let tags = Tags::default();
         let first = tags.create();
