@@ -20,7 +20,7 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let upload = Upload::begin(&hive, &headers)?;
+    let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;

@@ -68,7 +68,7 @@ impl Hive {
         done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
     }
 
-    /// Runs work on the book on a thread that may block.
+    /// Runs work on the book on a thread that may block: whoever looks at the book waits while another writes it to disk.
     pub(crate) async fn on_book<T: Send + 'static>(
         &self,
         work: impl FnOnce(&BatchBook) -> Result<T, BatchError> + Send + 'static,
@@ -85,8 +85,8 @@ impl Hive {
     }
 
     /// Lets go of what expired batches hold: it is cache from then on.
-    async fn expire(&self) {
-        for id in self.batches.expired() {
+    pub(crate) async fn expire(&self) {
+        for id in self.on_book(|book| Ok(book.expired())).await.unwrap_or_default() {
             let released = self.on_store(move |store| store.release_owner_to_cache(&Owner::from(id))).await;
             match released {
                 Ok(count) => {

@@ -35,7 +35,7 @@ pub(crate) async fn get(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
 pub(crate) async fn put(State(hive): State<Arc<Hive>>, Path(reference): Path<String>, headers: HeaderMap) -> Answer {
     let (root, bytes_max) = (headers::reference(&reference)?, hive.options.bytes_max);
     let batch = headers::batch(&headers)?;
-    hive.batches.usable(batch, 1)?;
+    hive.on_book(move |book| book.usable(batch, 1)).await?;
     let size_bytes = hive.on_store(move |store| check(store, root, bytes_max)).await;
     let size_bytes = size_bytes.map_err(|error| error.refusal(NOT_HERE))?;
     let size_bytes = size_bytes.ok_or_else(|| Refusal::not_found(NOT_HERE))?;

@@ -33,9 +33,10 @@ pub(crate) struct Shelf {
 
 impl Upload {
     /// Looks at the batch and the tag before the body is read.
-    pub(crate) fn begin(hive: &Hive, headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(crate) async fn begin(hive: &Hive, headers: &HeaderMap) -> Result<Self, Refusal> {
         let headers = UploadHeaders::read(headers, hive.options.level)?;
-        hive.batches.usable(headers.batch, 1)?;
+        let batch = headers.batch;
+        hive.on_book(move |book| book.usable(batch, 1)).await?;
         let tag = match headers.tag {
             0 if headers.deferred || headers.pin => Some(hive.tags.create().uid()),
             0 => None,

@@ -70,7 +70,7 @@ pub(crate) async fn post(
     if !is_folder && content_type.starts_with("multipart/form-data") {
         return Err(folder::no_multipart());
     }
-    let upload = Upload::begin(&hive, &headers)?;
+    let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;
