@@ -76,7 +76,7 @@ pub(crate) async fn post(
     upload.pay(&hive, spooled.size_bytes).await?;
     let shelf = upload.shelf(&hive);
     let stored = hive.on_store(move |store| match documents {
-        Some(documents) => folder::put(store, &shelf, spooled, &documents),
+        Some(documents) => folder::put(store, &shelf, spooled, documents),
         None => put_file(store, &shelf, spooled, query.name, content_type),
     });
     let root = stored.await?;
@@ -95,14 +95,10 @@ fn put_file(
     // Bee takes the reference for a file's name if it is given none.
     let name = if name.is_empty() { file.reveal() } else { name };
     let mut manifest = Manifest::new(shelf.encrypt);
-    manifest.add(ROOT.as_bytes(), about([(INDEX, name.clone())]))?;
+    let about = Entry { reference: None, metadata: [(INDEX.to_owned(), name.clone())].into() };
+    manifest.add(ROOT.as_bytes(), about)?;
     manifest.add(name.as_bytes(), file_entry(file, name.clone(), content_type))?;
     store_manifest(store, shelf, manifest)
-}
-
-/// Metadata without a file.
-pub(super) fn about<const N: usize>(pairs: [(&str, String); N]) -> Entry {
-    Entry { reference: None, metadata: pairs.map(|(key, value)| (key.to_owned(), value)).into() }
 }
 
 /// A file with its name and type.
