@@ -114,3 +114,38 @@ fn holder_of(root: Reference) -> Owner {
 
 /// How the names of those who hold what pinned manifests lead to begin.
 const HOLDER: &str = "pin ";
+
+#[cfg(test)]
+mod tests {
+    use manyhands_blob::manifest::{Entry, Manifest, Metadata};
+    use manyhands_blob::redundancy::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_pin_that_cannot_be_set_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 24).unwrap();
+        let batch = Owner::cut("batch");
+        let put = |bytes: &[u8]| {
+            let blob = store.put_tree(&batch, bytes, 1 << 20, Level::None)?;
+            Ok::<_, LookError>(AnyReference::Plain(blob.reference))
+        };
+        let gone = put(&[7; 5000]).unwrap();
+        let mut manifest = Manifest::new(false);
+        for (path, file) in [("a", put(b"here").unwrap()), ("b", gone)] {
+            manifest.add(path.as_bytes(), Entry { reference: Some(file), metadata: Metadata::default() }).unwrap();
+        }
+        let root = manifest.store(&mut |_: &mut [u8]| {}, &mut |node| put(node)).unwrap();
+        store.discard(&gone.address()).unwrap();
+        let error = pin(&store, root).unwrap_err();
+        assert!(error.is_absence(), "{error}");
+        let owners: Vec<Owner> = store.owners().unwrap().into_iter().collect();
+        assert_eq!((owners, store.pins().unwrap()), (vec![batch.clone()], vec![]));
+        put(&[7; 5000]).unwrap();
+        assert!(pin(&store, root).unwrap());
+        assert!(!pin(&store, root).unwrap());
+        clear_up(&store).unwrap();
+        assert!(store.owners().unwrap().contains(&holder_of(root.address())), "it is pinned");
+    }
+}
