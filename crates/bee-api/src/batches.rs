@@ -217,6 +217,14 @@ impl BatchBook {
         if batch.has_room(chunks) { Ok(batch.clone()) } else { Err(BatchError::Overissued) }
     }
 
+    /// Whether there is such a batch and it has not expired, full or not.
+    ///
+    /// # Errors
+    /// [`BatchError::NotFound`], [`BatchError::Expired`].
+    pub fn require_live(&self, id: BatchId) -> Result<(), BatchError> {
+        live(&mut self.lock(), id).map(drop)
+    }
+
     /// Stamps `chunks`.
     ///
     /// # Errors
@@ -258,6 +266,12 @@ impl BatchBook {
             batches.remove(&id);
             Ok(())
         })
+    }
+
+    /// Has a batch be older by `seconds`.
+    #[cfg(test)]
+    pub(crate) fn age(&self, id: BatchId, seconds: u64) {
+        self.lock().entry(id).and_modify(|batch| batch.bought_at -= seconds);
     }
 
     /// Changes the book on disk, then in memory: what is not written did not happen.

@@ -24,12 +24,12 @@ pub(crate) async fn post(
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;
-    let shelf = upload.shelf(&hive);
-    let stored = hive.on_store(move |store| {
-        let reader = spooled.into_reader().map_err(|source| StoreError::Source { source })?;
-        shelf.put(store, reader)
+    let stored = upload.keep(&hive, |store, shelf| {
+        let reader = spooled.into_reader().map_err(|source| StoreError::Source { source });
+        let root = reader.and_then(|reader| shelf.put(store, reader));
+        root.map_err(|error| Refusal::of_put(&error, "split write all failed"))
     });
-    let root = stored.await.map_err(|error| Refusal::of_put(&error, "split write all failed"))?;
+    let root = stored.await?;
     upload.end(&hive, root).await
 }
 

@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::batches::{BatchBook, BatchError};
 use crate::refusal::Refusal;
-use crate::router;
 use crate::tags::Tags;
+use crate::{pins, router, upload};
 
 /// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory.
 const UPLOADS_MAX: usize = 64;
@@ -45,12 +45,15 @@ pub struct Hive {
 }
 
 impl Hive {
-    /// Opens the book of batches in the options' folder, over `store`.
+    /// Opens the book of batches in the options' folder, over `store`, and lets go what a crash has left of uploads and of pins.
     ///
     /// # Errors
     /// [`BatchError::Book`].
     pub fn open(store: ChunkStore, options: HiveOptions) -> Result<Self, BatchError> {
         let batches = Arc::new(BatchBook::open(&options.folder.join("batches.json"))?);
+        if let Err(error) = upload::clear_up(&store).and_then(|()| pins::clear_up(&store)) {
+            tracing::warn!(%error, "what a crash may have left of uploads and pins is still held");
+        }
         Ok(Self { store, batches, tags: Tags::default(), options, uploads: Semaphore::new(UPLOADS_MAX) })
     }
 

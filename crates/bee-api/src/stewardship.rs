@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use crate::batches::BatchId;
 use crate::headers::{self, Path};
-use crate::hive::Hive;
+use crate::hive::{Hive, aside};
 use crate::look::{LookError, below, open_tree};
 use crate::refusal::{Refusal, json, plain};
+use crate::upload::still_holds;
 
 const NOT_HERE: &str = "locally stored content not found";
 
@@ -40,8 +41,12 @@ pub(crate) async fn put(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
     let size_bytes = size_bytes.map_err(|error| error.refusal(NOT_HERE))?;
     let size_bytes = size_bytes.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
     hive.on_book(move |book| book.stamp(batch, shape::chunk_count(size_bytes))).await?;
-    let held = hive.on_store(move |store| hold(store, batch, root)).await;
-    held.map_err(|error| error.refusal(NOT_HERE))?;
+    let (store, book) = (hive.store.clone(), Arc::clone(&hive.batches));
+    let held = aside(move || {
+        let held = hold(&store, batch, root).map_err(|error| error.refusal(NOT_HERE));
+        still_holds(&store, &book, batch).and(held)
+    });
+    held.await??;
     Ok(plain(StatusCode::OK))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata};
+use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata, NODE_BYTES_MAX};
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 use serde::Deserialize;
 
@@ -74,10 +74,11 @@ pub(crate) async fn post(
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;
-    let shelf = upload.shelf(&hive);
-    let stored = hive.on_store(move |store| match documents {
-        Some(documents) => folder::put(store, &shelf, spooled, documents),
-        None => put_file(store, &shelf, spooled, query.name, content_type),
+    let stored = upload.keep(&hive, move |store, shelf| {
+        Ok(match documents {
+            Some(documents) => folder::put(store, shelf, spooled, documents)?,
+            None => put_file(store, shelf, spooled, query.name, content_type)?,
+        })
     });
     let root = stored.await?;
     upload.end(&hive, root).await
@@ -109,7 +110,16 @@ pub(super) fn file_entry(file: AnyReference, name: String, content_type: String)
 
 /// Stores a manifest's nodes in the same way as its files.
 pub(super) fn store_manifest(store: &ChunkStore, shelf: &Shelf, manifest: Manifest) -> Result<AnyReference, PutError> {
-    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut |node| Ok(shelf.put(store, node)?))
+    let mut save = |node: &[u8]| {
+        // It would be stored and never be read.
+        if node.len() as u64 > NODE_BYTES_MAX {
+            return Err(PutError::folder(
+                "files whose paths differ in one letter have names that are too long together",
+            ));
+        }
+        Ok(shelf.put(store, node)?)
+    };
+    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut save)
 }
 
 pub(super) fn broken(source: io::Error) -> PutError {
