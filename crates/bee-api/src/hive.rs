@@ -9,15 +9,18 @@ use manyhands_blob::redundancy::Level;
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use rand::RngCore as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::batches::{BatchBook, BatchError};
 use crate::refusal::Refusal;
 use crate::tags::Tags;
 use crate::{pins, router, upload};
 
-/// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory.
+/// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory, but for what folders need.
 const UPLOADS_MAX: usize = 64;
+/// Calls at the same time that have a whole folder's manifest in memory: 100 MB for the largest that one meets, several times as much for
+/// one that is made to be large.
+const FOLDERS_MAX: usize = 4;
 /// How long an upload waits for its turn.
 const TURN_TIME: Duration = Duration::from_secs(60);
 /// How often expired batches are looked for.
@@ -42,6 +45,7 @@ pub struct Hive {
     pub(crate) tags: Tags,
     pub(crate) options: HiveOptions,
     uploads: Semaphore,
+    folders: Arc<Semaphore>,
 }
 
 impl Hive {
@@ -54,7 +58,8 @@ impl Hive {
         if let Err(error) = upload::clear_up(&store).and_then(|()| pins::clear_up(&store)) {
             tracing::warn!(%error, "what a crash may have left of uploads and pins is still held");
         }
-        Ok(Self { store, batches, tags: Tags::default(), options, uploads: Semaphore::new(UPLOADS_MAX) })
+        let (uploads, folders) = (Semaphore::new(UPLOADS_MAX), Arc::new(Semaphore::new(FOLDERS_MAX)));
+        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -69,6 +74,24 @@ impl Hive {
         let store = self.store.clone();
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
+    }
+
+    /// As [`Hive::on_store`], for work that has a whole manifest in memory: it waits for a turn.
+    pub(crate) async fn on_manifest<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&ChunkStore) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let turn = self.manifest_turn().await?;
+        self.on_store(move |store| {
+            let _turn = turn;
+            work(store)
+        })
+        .await
+    }
+
+    /// A turn to have a whole manifest in memory. The work has to own it, as it goes on when the client has gone.
+    pub(crate) async fn manifest_turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.folders).acquire_owned().await.map_err(|_| StoreError::Interrupted)
     }
 
     /// Runs work on the book on a thread that may block: whoever looks at the book waits while another writes it to disk.

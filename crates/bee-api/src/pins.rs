@@ -23,7 +23,7 @@ type Answer = Result<Response<Body>, Refusal>;
 /// `POST /pins/{reference}`.
 pub(crate) async fn post(State(hive): State<Arc<Hive>>, Path(reference): Path<String>) -> Answer {
     let root = headers::reference(&reference)?;
-    let is_new = hive.on_store(move |store| pin(store, root)).await.map_err(|error| error.refusal(FAILED))?;
+    let is_new = hive.on_manifest(move |store| pin(store, root)).await.map_err(|error| error.refusal(FAILED))?;
     Ok(plain(if is_new { StatusCode::CREATED } else { StatusCode::OK }))
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn get(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
         is_retrievable: bool,
     }
     let (root, bytes_max) = (headers::reference(&reference)?, hive.options.bytes_max);
-    let found = hive.on_store(move |store| check(store, root, bytes_max)).await;
+    let found = hive.on_manifest(move |store| check(store, root, bytes_max)).await;
     let is_retrievable = found.map_err(|error| error.refusal("stewardship check failed"))?.is_some();
     Ok(json(StatusCode::OK, &Answered { is_retrievable }))
 }
@@ -37,12 +37,14 @@ pub(crate) async fn put(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
     let (root, bytes_max) = (headers::reference(&reference)?, hive.options.bytes_max);
     let batch = headers::batch(&headers)?;
     hive.on_book(move |book| book.usable(batch, 1)).await?;
-    let size_bytes = hive.on_store(move |store| check(store, root, bytes_max)).await;
+    let size_bytes = hive.on_manifest(move |store| check(store, root, bytes_max)).await;
     let size_bytes = size_bytes.map_err(|error| error.refusal(NOT_HERE))?;
     let size_bytes = size_bytes.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
     hive.on_book(move |book| book.stamp(batch, shape::chunk_count(size_bytes))).await?;
     let (store, book) = (hive.store.clone(), Arc::clone(&hive.batches));
+    let turn = hive.manifest_turn().await.map_err(|error| LookError::from(error).refusal(NOT_HERE))?;
     let held = aside(move || {
+        let _turn = turn;
         let held = hold(&store, batch, root).map_err(|error| error.refusal(NOT_HERE));
         still_holds(&store, &book, batch).and(held)
     });
