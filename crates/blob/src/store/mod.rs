@@ -212,6 +212,15 @@ impl ChunkStore {
         self.write(|ledger| ledger.release_owner(owner, Last::Free))
     }
 
+    /// Lets `to` hold all roots that `from` holds, in its place and all at once. Tells how many that were. Downloads stay with who began
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one of them was found damaged; storage errors. Nothing has changed hands then.
+    pub fn hand_over(&self, from: &Owner, to: &Owner) -> Result<usize, StoreError> {
+        self.write(|ledger| ledger.hand_over(from, to))
+    }
+
     /// Removes a root, or what there is of its download, whoever holds it and also if it is pinned. For a blob that reads as
     /// [`StoreError::Corrupt`]: fetch or store it again afterwards. Tells whether there was anything.
     ///
