@@ -6,7 +6,6 @@ use manyhands_proto::{BlobRef, Reference};
 use redb::ReadableTable as _;
 
 use super::root::Extent;
-use super::space::inside_bytes;
 use super::{ChunkStore, Owner, StoreError, tables};
 use crate::shape;
 
@@ -146,16 +145,15 @@ impl ChunkStore {
     /// Storage errors; [`StoreError::Io`] also if the room on the disk cannot be told.
     pub fn admits(&self, size_bytes: u64) -> Result<Admission, StoreError> {
         let (usage, needed_bytes) = (self.usage()?, shape::stored_bytes(size_bytes));
-        let held_bytes = (usage.used_bytes + usage.reserved_bytes).saturating_sub(usage.cached_bytes);
+        let held_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes).saturating_sub(usage.cached_bytes);
         let short_bytes = held_bytes.saturating_add(needed_bytes).saturating_sub(usage.limit_bytes);
         if short_bytes > 0 {
             return Ok(Admission::OverLimit { short_bytes });
         }
         let Some(floor) = &self.inner.bounds.floor else { return Ok(Admission::Yes) };
-        let kept_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes).saturating_sub(usage.cached_bytes);
-        match floor.require(needed_bytes, inside_bytes(self.inner.file.disk_bytes()?, kept_bytes)) {
+        match floor.require(needed_bytes, self.inner.file.disk_bytes()?, held_bytes) {
             Ok(()) => Ok(Admission::Yes),
-            Err(StoreError::LowSpace { free_bytes, floor_bytes }) => {
+            Err(StoreError::LowSpace { free_bytes, floor_bytes, .. }) => {
                 Ok(Admission::LowSpace { free_bytes, floor_bytes })
             }
             Err(error) => Err(error),
