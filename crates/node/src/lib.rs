@@ -27,3 +27,4 @@ mod stub;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;
+pub use store::open as open_store;
