@@ -54,7 +54,7 @@ impl StoreFile {
 
     /// Has the room that a file takes of the disk be that of the one at `path`, for tests that make their disk up.
     #[cfg(test)]
-    pub(super) fn as_large_as(self, path: PathBuf) -> Self {
+    pub(super) fn with_size_of(self, path: PathBuf) -> Self {
         Self { path: Some(path), ..self }
     }
 

@@ -21,7 +21,7 @@ impl FreeSpace for Gauge {
 fn store_on(disk: &Disk, path: &Path) -> (ChunkStore, Arc<AtomicU64>) {
     let (disk, free) = (disk.clone(), Arc::new(AtomicU64::new(1_000 * MB)));
     let opener = move || Builder::new().create_with_backend(disk.clone());
-    let file = StoreFile::with_opener(Box::new(opener)).unwrap().as_large_as(path.to_owned());
+    let file = StoreFile::with_opener(Box::new(opener)).unwrap().with_size_of(path.to_owned());
     let bounds = Bounds::new(1 << 40).with_floor(100 * MB, Gauge(Arc::clone(&free)));
     (ChunkStore::with_file(file, bounds).unwrap(), free)
 }
