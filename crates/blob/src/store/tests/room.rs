@@ -81,11 +81,17 @@ fn without_a_cache_a_refusal_writes_nothing() {
 fn what_a_write_evicts_is_no_room_for_itself() {
     let folder = tempfile::tempdir().unwrap();
     let (path, free) = (folder.path().join("chunks.redb"), Arc::new(AtomicU64::new(1_000 * MB)));
-    let bounds = Bounds::new(31 * MB).with_floor(100 * MB, Gauge(Arc::clone(&free)));
-    let store = ChunkStore::open_within(&path, bounds).unwrap();
+    let open = |limit_bytes| {
+        let bounds = Bounds::new(limit_bytes).with_floor(100 * MB, Gauge(Arc::clone(&free)));
+        ChunkStore::open_within(&path, bounds).unwrap()
+    };
+    let store = open(1 << 40);
     let old = cached(&store, 20 * MB, 1);
     let gone = store.put_blob(&owner("b"), &noise((10 * MB) as usize, 2)).unwrap();
     store.discard(&gone.reference).unwrap();
+    drop(store);
+    // The first chunks find room where that was, and the limit has all the cache evicted for those after them.
+    let store = open(21 * MB);
     free.store(90 * MB, Ordering::Relaxed);
     let before_bytes = std::fs::metadata(&path).unwrap().len();
 
