@@ -282,8 +282,13 @@ async fn a_file_put_below_the_disk_s_floor_leaves_nothing() {
     std::fs::write(dir.path().join("high.toml"), "store_floor_bytes = 0\n").unwrap();
     std::fs::write(dir.path().join("f"), noise(100_000, 5)).unwrap();
     for words in [vec!["f", "--config", "low.toml"], vec!["f", "--config", "low.toml", "--store", "bare.redb"]] {
-        refused(dir.path(), &[&["put"], words.as_slice()].concat(), 1, &["free some space", &i64::MAX.to_string()])
-            .await;
+        refused(
+            dir.path(),
+            &[&["put"], words.as_slice()].concat(),
+            1,
+            &["free some space", &i64::MAX.to_string(), "store_floor_bytes"],
+        )
+        .await;
     }
     assert_eq!(roots(dir.path()).await, []);
     put(dir.path(), &["f", "--config", "high.toml"]).await;
