@@ -217,6 +217,14 @@ impl BatchBook {
         if batch.has_room(chunks) { Ok(batch.clone()) } else { Err(BatchError::Overissued) }
     }
 
+    /// Whether there is such a batch and it has not expired, full or not.
+    ///
+    /// # Errors
+    /// [`BatchError::NotFound`], [`BatchError::Expired`].
+    pub fn require_live(&self, id: BatchId) -> Result<(), BatchError> {
+        live(&mut self.lock(), id).map(drop)
+    }
+
     /// Stamps `chunks`.
     ///
     /// # Errors
@@ -258,6 +266,12 @@ impl BatchBook {
             batches.remove(&id);
             Ok(())
         })
+    }
+
+    /// Has a batch be older by `seconds`.
+    #[cfg(test)]
+    pub(crate) fn age(&self, id: BatchId, seconds: u64) {
+        self.lock().entry(id).and_modify(|batch| batch.bought_at -= seconds);
     }
 
     /// Changes the book on disk, then in memory: what is not written did not happen.
@@ -329,7 +343,7 @@ impl Row {
         Some(Batch {
             id: self.id.parse().ok()?,
             label: self.label,
-            depth: Some(self.depth).filter(|depth| *depth <= DEPTH_MAX)?,
+            depth: Some(self.depth).filter(|depth| (DEPTH_MIN..=DEPTH_MAX).contains(depth))?,
             amount: self.amount.parse().ok()?,
             is_immutable: self.immutable,
             bought_at: self.bought_at,
@@ -440,13 +454,17 @@ mod tests {
     fn a_file_that_is_no_book_is_named_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("batches.json");
-        for text in [
-            "",
-            "{}",
-            "[{}]",
-            "[{\"id\":\"xx\",\"label\":\"\",\"depth\":17,\"amount\":\"1\",\"immutable\":true,\"bought_at\":1,\"chunks\":0}]",
-        ] {
-            fs::write(&path, text).unwrap();
+        let row = |id: &str, depth: u8| {
+            format!(
+                "[{{\"id\":\"{id}\",\"label\":\"\",\"depth\":{depth},\"amount\":\"1\",\"immutable\":true,\"bought_at\":1,\"chunks\":0}}]"
+            )
+        };
+        let id = "ab".repeat(32);
+        fs::write(&path, row(&id, 17)).unwrap();
+        assert_eq!(BatchBook::open(&path).unwrap().all().len(), 1);
+        let wrong = [row("xx", 17), row(&id, 0), row(&id, DEPTH_MIN - 1), row(&id, DEPTH_MAX + 1)];
+        for text in ["", "{}", "[{}]"].map(str::to_owned).into_iter().chain(wrong) {
+            fs::write(&path, &text).unwrap();
             let error = BatchBook::open(&path).unwrap_err().to_string();
             assert!(error.contains("batches.json"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);

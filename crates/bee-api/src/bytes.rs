@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response};
 use manyhands_blob::StoreError;
 
 use crate::deliver::Delivery;
-use crate::headers;
+use crate::headers::{self, Path};
 use crate::hive::Hive;
 use crate::refusal::Refusal;
 use crate::spool::spool;
@@ -20,16 +20,16 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let upload = Upload::begin(&hive, &headers)?;
+    let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;
-    let shelf = upload.shelf(&hive);
-    let stored = hive.on_store(move |store| {
-        let reader = spooled.into_reader().map_err(|source| StoreError::Source { source })?;
-        shelf.put(store, reader)
+    let stored = upload.keep(&hive, |store, shelf| {
+        let reader = spooled.into_reader().map_err(|source| StoreError::Source { source });
+        let root = reader.and_then(|reader| shelf.put(store, reader));
+        root.map_err(|error| Refusal::of_put(&error, "split write all failed"))
     });
-    let root = stored.await.map_err(|error| Refusal::of_put(&error, "split write all failed"))?;
+    let root = stored.await?;
     upload.end(&hive, root).await
 }
 

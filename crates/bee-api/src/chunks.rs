@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use manyhands_blob::chunk::{SPAN_BYTES, WIRE_BYTES_MAX};
 use manyhands_blob::soc::{ID_BYTES, SIGNATURE_BYTES, SOC_BYTES_MAX, SingleOwnerChunk};
-use manyhands_blob::{AnyChunk, AnyReference, Chunk, Owner, StoreError};
+use manyhands_blob::{AnyChunk, AnyReference, Chunk, Owner};
 
 use serde::Deserialize;
 
-use crate::headers;
-use crate::hive::Hive;
+use crate::headers::{self, Path, Query};
+use crate::hive::{Hive, aside};
 use crate::refusal::Refusal;
 use crate::spool::small;
-use crate::upload::stored;
+use crate::upload::{still_holds, stored};
 
 type Answer = Result<Response<Body>, Refusal>;
 
@@ -79,11 +79,14 @@ async fn keep(hive: &Hive, headers: &HeaderMap, chunk: AnyChunk) -> Answer {
     let reference = chunk.reference();
     hive.on_book(move |book| book.stamp(batch, 1)).await?;
     let pin = headers::flag(headers, "swarm-pin")?.unwrap_or(false);
-    let kept = hive.on_store(move |store| {
-        store.put_chunk(&Owner::from(batch), &chunk)?;
-        if pin { store.pin(&reference).map(drop) } else { Ok(()) }
+    let (store, book) = (hive.store.clone(), Arc::clone(&hive.batches));
+    let kept = aside(move || {
+        let failed = |error| Refusal::of_put(&error, "chunk write error");
+        store.put_chunk(&Owner::from(batch), &chunk).map_err(failed)?;
+        still_holds(&store, &book, batch)?;
+        if pin { store.pin(&reference).map(drop).map_err(failed) } else { Ok(()) }
     });
-    kept.await.map_err(|error: StoreError| Refusal::of_put(&error, "chunk write error"))?;
+    kept.await??;
     hive.tags.add(tag, 1, None);
     Ok(stored(AnyReference::Plain(reference)))
 }

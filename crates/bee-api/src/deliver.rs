@@ -13,7 +13,8 @@ use manyhands_blob::{AnyReference, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::hive::{Hive, open_tree};
+use crate::hive::Hive;
+use crate::look::open_tree;
 use crate::range::{Part, part};
 use crate::refusal::{Refusal, plain};
 

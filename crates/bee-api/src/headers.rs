@@ -1,8 +1,13 @@
 //! What a request's headers, path and query say. Names are Bee's; values are read as Go reads them.
 
+use std::error::Error as _;
+
+use axum::extract::{self, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use manyhands_blob::AnyReference;
 use manyhands_blob::redundancy::Level;
+use serde::de::DeserializeOwned;
 
 use crate::batches::BatchId;
 use crate::refusal::Refusal;
@@ -86,6 +91,37 @@ pub(crate) fn reference(text: &str) -> Result<AnyReference, Refusal> {
         return Err(wrong());
     }
     text.parse().map_err(|_| wrong())
+}
+
+/// axum's `Query`, that refuses in Bee's words.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let read = extract::Query::from_request_parts(parts, state).await;
+        read.map(|extract::Query(query)| Self(query)).map_err(|wrong| {
+            let text = wrong.source().map_or_else(|| wrong.body_text(), ToString::to_string);
+            let (field, error) = text.split_once(": ").unwrap_or(("query", &text));
+            Refusal::parameter("query", field, error)
+        })
+    }
+}
+
+/// axum's `Path`, that refuses in Bee's words.
+#[derive(Debug)]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let read = extract::Path::from_request_parts(parts, state).await;
+        read.map(|extract::Path(path)| Self(path))
+            .map_err(|wrong| Refusal::parameter("path", "path", wrong.body_text()))
+    }
 }
 
 #[cfg(test)]

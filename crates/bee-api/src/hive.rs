@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
+use manyhands_blob::{ChunkStore, Owner, StoreError};
 use rand::RngCore as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::batches::{BatchBook, BatchError};
 use crate::refusal::Refusal;
-use crate::router;
 use crate::tags::Tags;
+use crate::{pins, router, upload};
 
-/// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory.
+/// Uploads at the same time; bee-js sends 64 chunks at once. Each has at most 256 KiB in memory, but for what folders need.
 const UPLOADS_MAX: usize = 64;
+/// Calls at the same time that have a whole folder's manifest in memory: 100 MB for the largest that one meets, several times as much for
+/// one that is made to be large.
+const FOLDERS_MAX: usize = 4;
 /// How long an upload waits for its turn.
 const TURN_TIME: Duration = Duration::from_secs(60);
 /// How often expired batches are looked for.
@@ -42,16 +45,21 @@ pub struct Hive {
     pub(crate) tags: Tags,
     pub(crate) options: HiveOptions,
     uploads: Semaphore,
+    folders: Arc<Semaphore>,
 }
 
 impl Hive {
-    /// Opens the book of batches in the options' folder, over `store`.
+    /// Opens the book of batches in the options' folder, over `store`, and lets go what a crash has left of uploads and of pins.
     ///
     /// # Errors
     /// [`BatchError::Book`].
     pub fn open(store: ChunkStore, options: HiveOptions) -> Result<Self, BatchError> {
         let batches = Arc::new(BatchBook::open(&options.folder.join("batches.json"))?);
-        Ok(Self { store, batches, tags: Tags::default(), options, uploads: Semaphore::new(UPLOADS_MAX) })
+        if let Err(error) = upload::clear_up(&store).and_then(|()| pins::clear_up(&store)) {
+            tracing::warn!(%error, "what a crash may have left of uploads and pins is still held");
+        }
+        let (uploads, folders) = (Semaphore::new(UPLOADS_MAX), Arc::new(Semaphore::new(FOLDERS_MAX)));
+        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -68,15 +76,31 @@ impl Hive {
         done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
     }
 
-    /// Runs work on the book on a thread that may block.
+    /// As [`Hive::on_store`], for work that has a whole manifest in memory: it waits for a turn.
+    pub(crate) async fn on_manifest<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&ChunkStore) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let turn = self.manifest_turn().await?;
+        self.on_store(move |store| {
+            let _turn = turn;
+            work(store)
+        })
+        .await
+    }
+
+    /// A turn to have a whole manifest in memory. The work has to own it, as it goes on when the client has gone.
+    pub(crate) async fn manifest_turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        Arc::clone(&self.folders).acquire_owned().await.map_err(|_| StoreError::Interrupted)
+    }
+
+    /// Runs work on the book on a thread that may block: whoever looks at the book waits while another writes it to disk.
     pub(crate) async fn on_book<T: Send + 'static>(
         &self,
         work: impl FnOnce(&BatchBook) -> Result<T, BatchError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let book = Arc::clone(&self.batches);
-        let done = tokio::task::spawn_blocking(move || work(&book)).await;
-        let done = done.map_err(|_| Refusal::broken("the daemon is shutting down"))?;
-        done.map_err(Refusal::from)
+        aside(move || work(&book)).await?.map_err(Refusal::from)
     }
 
     /// A turn to upload.
@@ -87,8 +111,8 @@ impl Hive {
     }
 
     /// Lets go of what expired batches hold: it is cache from then on.
-    async fn expire(&self) {
-        for id in self.batches.expired() {
+    pub(crate) async fn expire(&self) {
+        for id in self.on_book(|book| Ok(book.expired())).await.unwrap_or_default() {
             let released = self.on_store(move |store| store.release_owner_to_cache(&Owner::from(id))).await;
             match released {
                 Ok(count) => {
@@ -124,29 +148,13 @@ pub async fn serve(listener: TcpListener, hive: Hive, shutdown: impl Future<Outp
     Ok(())
 }
 
+/// Runs work on a thread that may block.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Refusal::broken("work was interrupted; the daemon is shutting down or met a defect"))
+}
+
 /// Fills a slice from the operating system's generator, for keys.
 pub(crate) fn randomness(bytes: &mut [u8]) {
     rand::rng().fill_bytes(bytes);
-}
-
-/// Reads a whole tree of at most `max_bytes`.
-pub(crate) fn read_tree(store: &ChunkStore, root: AnyReference, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
-    let mut reader = open_tree(store, root, max_bytes)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = reader.next_piece()? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
-}
-
-/// A reader of a tree of either kind.
-pub(crate) fn open_tree(
-    store: &ChunkStore,
-    root: AnyReference,
-    max_bytes: u64,
-) -> Result<manyhands_blob::store::TreeReader, StoreError> {
-    match root {
-        AnyReference::Plain(reference) => store.tree_reader(&reference, max_bytes),
-        AnyReference::Encrypted(root) => store.encrypted_tree_reader(&root, max_bytes),
-    }
 }

@@ -1,49 +1,29 @@
 //! `/pins`: what stays whatever its batch does. A pinned manifest keeps its nodes and its files with it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
-use manyhands_blob::manifest::{self, ManifestError, NODE_BYTES_MAX};
 use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
 use manyhands_proto::Reference;
 use serde::Serialize;
 
-use crate::headers;
-use crate::hive::{Hive, read_tree};
+use crate::headers::{self, Path};
+use crate::hive::Hive;
+use crate::look::{LookError, below};
 use crate::refusal::{Refusal, json, plain};
 
-/// Nodes and files of a manifest that are followed.
-const REFERENCES_MAX: usize = 100_000;
+/// What Bee says when something could not be pinned.
+pub(crate) const FAILED: &str = "pin collection failed";
 
 type Answer = Result<Response<Body>, Refusal>;
-
-/// Why something is not pinned.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PinError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-}
-
-impl From<PinError> for Refusal {
-    fn from(error: PinError) -> Self {
-        match error {
-            PinError::Store(StoreError::Incomplete { .. } | StoreError::NotFound { .. }) => {
-                Self::not_found("pin collection failed")
-            }
-            PinError::Store(error) => Self::of_put(&error, "pin collection failed"),
-            PinError::Manifest(error) => Self::bad(format!("pin collection failed: {error}")),
-        }
-    }
-}
 
 /// `POST /pins/{reference}`.
 pub(crate) async fn post(State(hive): State<Arc<Hive>>, Path(reference): Path<String>) -> Answer {
     let root = headers::reference(&reference)?;
-    let is_new = hive.on_store(move |store| pin(store, root)).await?;
+    let is_new = hive.on_manifest(move |store| pin(store, root)).await.map_err(|error| error.refusal(FAILED))?;
     Ok(plain(if is_new { StatusCode::CREATED } else { StatusCode::OK }))
 }
 
@@ -83,16 +63,21 @@ pub(crate) async fn list(State(hive): State<Arc<Hive>>) -> Answer {
 }
 
 /// Pins a tree and, if it is a manifest, all that it leads to. Tells whether it was not pinned before.
-pub(crate) fn pin(store: &ChunkStore, root: AnyReference) -> Result<bool, PinError> {
+pub(crate) fn pin(store: &ChunkStore, root: AnyReference) -> Result<bool, LookError> {
     if store.is_pinned(&root.address())? {
         return Ok(false);
     }
+    let pinned = pin_all(store, root);
+    if pinned.is_err() {
+        let_go(store, root.address());
+    }
+    pinned
+}
+
+fn pin_all(store: &ChunkStore, root: AnyReference) -> Result<bool, LookError> {
     let holder = holder_of(root.address());
     for reference in below(store, root)? {
-        if let Err(error) = store.hold_tree(&holder, &reference) {
-            store.release_owner_to_cache(&holder)?;
-            return Err(error.into());
-        }
+        store.hold_tree(&holder, &reference)?;
     }
     Ok(match root {
         AnyReference::Plain(reference) => store.pin(&reference)?,
@@ -100,22 +85,67 @@ pub(crate) fn pin(store: &ChunkStore, root: AnyReference) -> Result<bool, PinErr
     })
 }
 
-/// All that the manifest `root` leads to, itself not included; nothing if it is no manifest.
-pub(crate) fn below(store: &ChunkStore, root: AnyReference) -> Result<Vec<AnyReference>, PinError> {
-    let mut load = |reference| Ok::<_, PinError>(read_tree(store, reference, NODE_BYTES_MAX)?);
-    let is_manifest = match load(root) {
-        Ok(bytes) => manifest::is_node(&bytes),
-        // Too large for a node, or not there; whether it can be kept is another question.
-        Err(_) => false,
-    };
-    if !is_manifest {
-        return Ok(Vec::new());
+/// Ends what was held for a pin that was not set. If that fails, the next start does it.
+fn let_go(store: &ChunkStore, root: Reference) {
+    let released = store.is_pinned(&root).and_then(|is_pinned| {
+        // Another call may have pinned it meanwhile; then it is that one's.
+        if is_pinned { Ok(0) } else { store.release_owner_to_cache(&holder_of(root)) }
+    });
+    if let Err(error) = released {
+        tracing::warn!(%error, "what was held for a pin that could not be set is still held");
     }
-    let (nodes, files) = manifest::references(root, REFERENCES_MAX, &mut load)?;
-    Ok(nodes.into_iter().skip(1).chain(files).collect())
+}
+
+/// Ends what is held for pins that are not there: a crash came before they were set.
+pub(crate) fn clear_up(store: &ChunkStore) -> Result<(), StoreError> {
+    let pinned: BTreeSet<Owner> = store.pins()?.into_iter().map(holder_of).collect();
+    for owner in store.owners()? {
+        if owner.as_str().starts_with(HOLDER) && !pinned.contains(&owner) {
+            store.release_owner_to_cache(&owner)?;
+        }
+    }
+    Ok(())
 }
 
 /// Who holds what a pinned manifest leads to.
 fn holder_of(root: Reference) -> Owner {
-    Owner::cut(&format!("pin {:.56}", root.to_string()))
+    Owner::cut(&format!("{HOLDER}{:.56}", root.to_string()))
+}
+
+/// How the names of those who hold what pinned manifests lead to begin.
+const HOLDER: &str = "pin ";
+
+#[cfg(test)]
+mod tests {
+    use manyhands_blob::manifest::{Entry, Manifest, Metadata};
+    use manyhands_blob::redundancy::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_pin_that_cannot_be_set_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 24).unwrap();
+        let batch = Owner::cut("batch");
+        let put = |bytes: &[u8]| {
+            let blob = store.put_tree(&batch, bytes, 1 << 20, Level::None)?;
+            Ok::<_, LookError>(AnyReference::Plain(blob.reference))
+        };
+        let gone = put(&[7; 5000]).unwrap();
+        let mut manifest = Manifest::new(false);
+        for (path, file) in [("a", put(b"here").unwrap()), ("b", gone)] {
+            manifest.add(path.as_bytes(), Entry { reference: Some(file), metadata: Metadata::default() }).unwrap();
+        }
+        let root = manifest.store(&mut |_: &mut [u8]| {}, &mut |node| put(node)).unwrap();
+        store.discard(&gone.address()).unwrap();
+        let error = pin(&store, root).unwrap_err();
+        assert!(error.is_absence(), "{error}");
+        let owners: Vec<Owner> = store.owners().unwrap().into_iter().collect();
+        assert_eq!((owners, store.pins().unwrap()), (vec![batch.clone()], vec![]));
+        put(&[7; 5000]).unwrap();
+        assert!(pin(&store, root).unwrap());
+        assert!(!pin(&store, root).unwrap());
+        clear_up(&store).unwrap();
+        assert!(store.owners().unwrap().contains(&holder_of(root.address())), "it is pinned");
+    }
 }

@@ -7,6 +7,8 @@ use axum::response::IntoResponse;
 use manyhands_blob::StoreError;
 use serde::Serialize;
 
+use crate::look::is_absence;
+
 /// Why a call is not answered as asked.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Refusal {
@@ -53,7 +55,7 @@ impl Refusal {
             }
             StoreError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             error => {
-                tracing::warn!(%error, "an upload could not be stored");
+                tracing::warn!(%error, "the chunk store failed a call");
                 Self::broken(message)
             }
         }
@@ -61,20 +63,22 @@ impl Refusal {
 
     /// What the store says while something is being read.
     pub(crate) fn of_get(error: &StoreError, message: &str) -> Self {
-        match error {
-            StoreError::NotFound { .. } => Self::not_found("Not Found"),
-            error => {
-                tracing::debug!(%error, "a download failed");
-                Self::broken(message)
-            }
+        if is_absence(error) {
+            tracing::debug!(%error, "what is asked for is not here");
+            return Self::not_found("Not Found");
         }
+        tracing::warn!(%error, "a download failed");
+        Self::broken(message)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        json(status, &self)
+        json(self.status(), &self)
     }
 }
 
@@ -91,7 +95,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<Body> {
 }
 
 /// Services of a Swarm node that this store has not.
-const ELSEWHERE: [&str; 25] = [
+const ELSEWHERE: [&str; 26] = [
     "accounting",
     "addresses",
     "balances",
@@ -116,6 +120,7 @@ const ELSEWHERE: [&str; 25] = [
     "status",
     "timesettlements",
     "topology",
+    "transactions",
     "wallet",
 ];
 
@@ -123,10 +128,10 @@ const ELSEWHERE: [&str; 25] = [
 pub(crate) fn no_such_path(path: &str) -> Refusal {
     let path = path.strip_prefix("/v1").unwrap_or(path);
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    if ELSEWHERE.contains(&first) || first == "transactions" {
+    if ELSEWHERE.contains(&first) {
         let message = format!(
-            "/{first} is a service of a node of the Swarm network; this is the embedded store of Manyhands, which has no chain and no \
-             such peers"
+            "/{first} is a service of a node of the Swarm network; this is the embedded store of Manyhands, which has no \
+             chain and no such peers"
         );
         return Refusal::new(StatusCode::NOT_IMPLEMENTED, message);
     }

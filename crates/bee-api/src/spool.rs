@@ -13,15 +13,16 @@ use manyhands_blob::ChunkStore;
 use manyhands_blob::store::Admission;
 use tempfile::SpooledTempFile;
 
+use crate::hive::aside;
 use crate::refusal::Refusal;
 
 /// Bytes of a body that stay in memory.
 const MEMORY_BYTES: usize = 256 << 10;
 /// Longest silence in the middle of a body.
 const SILENCE_TIME: Duration = Duration::from_secs(60);
-/// How much of a refused body is read and dropped, so that its sender hears why before the connection ends, and for how long.
-const DRAIN_BYTES_MAX: usize = 64 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Bytes between two looks at the room that is left, of a body whose length is not known beforehand.
+const LOOK_BYTES: u64 = 64 << 20;
 
 /// A body that has come as a whole.
 #[derive(Debug)]
@@ -47,45 +48,25 @@ pub(crate) async fn spool(
     store: &ChunkStore,
 ) -> Result<Spooled, Refusal> {
     let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut pieces = body.into_data_stream();
-    let taken = take(stated, &mut pieces, bytes_max, folder, store).await;
-    if taken.is_err() {
-        drain(&mut pieces).await;
-    }
-    taken
-}
-
-/// A connection that is closed with bytes unread is reset, and its sender may never see the answer.
-async fn drain(pieces: &mut BodyDataStream) {
-    let mut left_bytes = DRAIN_BYTES_MAX;
-    let draining = async {
-        while let Some(Ok(piece)) = pieces.next().await {
-            let Some(left) = left_bytes.checked_sub(piece.len()) else { return };
-            left_bytes = left;
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, draining).await;
-}
-
-async fn take(
-    stated: Option<u64>,
-    pieces: &mut BodyDataStream,
-    bytes_max: u64,
-    folder: &Path,
-    store: &ChunkStore,
-) -> Result<Spooled, Refusal> {
     if let Some(stated) = stated {
         check_size(stated, bytes_max)?;
-        check_room(store, stated)?;
+        require_room(store, stated).await?;
     }
+    let mut pieces = body.into_data_stream();
     let mut file = tempfile::spooled_tempfile_in(MEMORY_BYTES, folder);
     let mut size_bytes = 0_u64;
-    while let Some(piece) = next(pieces).await? {
+    let mut next_look_bytes = LOOK_BYTES;
+    while let Some(piece) = next(&mut pieces).await? {
         size_bytes += piece.len() as u64;
         check_size(size_bytes, bytes_max)?;
+        // The file lies on the store's disk: without this it could eat what the store is to leave alone.
+        if size_bytes >= next_look_bytes {
+            require_room(store, size_bytes).await?;
+            next_look_bytes += LOOK_BYTES;
+        }
         file = write(file, piece, size_bytes).await?;
     }
-    check_room(store, size_bytes)?;
+    require_room(store, size_bytes).await?;
     Ok(Spooled { file, size_bytes })
 }
 
@@ -127,8 +108,7 @@ async fn write(
     if size_bytes <= MEMORY_BYTES as u64 {
         return file.write_all(&piece).map(|()| file).map_err(|error| failed(&error));
     }
-    let written = tokio::task::spawn_blocking(move || file.write_all(&piece).map(|()| file)).await;
-    written.unwrap_or_else(|_| Err(io::Error::other("interrupted"))).map_err(|error| failed(&error))
+    aside(move || file.write_all(&piece).map(|()| file)).await?.map_err(|error| failed(&error))
 }
 
 fn check_size(size_bytes: u64, bytes_max: u64) -> Result<(), Refusal> {
@@ -139,18 +119,44 @@ fn check_size(size_bytes: u64, bytes_max: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_room(store: &ChunkStore, size_bytes: u64) -> Result<(), Refusal> {
-    let message = match store.admits(size_bytes) {
-        Ok(Admission::Yes) => return Ok(()),
-        Ok(Admission::OverLimit { short_bytes }) => {
+async fn require_room(store: &ChunkStore, size_bytes: u64) -> Result<(), Refusal> {
+    let store = store.clone();
+    let admission = aside(move || store.admits(size_bytes)).await?;
+    let message = match admission.map_err(|error| Refusal::of_put(&error, "the chunk store's room cannot be told"))? {
+        Admission::Yes => return Ok(()),
+        Admission::OverLimit { short_bytes } => {
             format!(
                 "the chunk store is full: {short_bytes} bytes are too few; unpin what is not needed, or raise its limit"
             )
         }
-        Ok(Admission::LowSpace { free_bytes, floor_bytes }) => format!(
+        Admission::LowSpace { free_bytes, floor_bytes } => format!(
             "the disk below the chunk store has {free_bytes} bytes free, and the store leaves {floor_bytes} alone; free some space"
         ),
-        Err(error) => error.to_string(),
     };
     Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_ends_where_the_room_does() {
+        const PIECE_BYTES: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 20).unwrap();
+        let given = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&given);
+        let pieces = futures::stream::repeat_with(move || {
+            counter.fetch_add(PIECE_BYTES, Ordering::Relaxed);
+            Ok::<_, io::Error>(vec![7; PIECE_BYTES as usize])
+        });
+        let body = Body::from_stream(pieces);
+        let refusal = spool(&HeaderMap::new(), body, 1 << 40, folder.path(), &store).await.unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert!(given.load(Ordering::Relaxed) <= LOOK_BYTES + PIECE_BYTES);
+    }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::batches::{BUCKET_DEPTH, Batch, BatchError, BatchId, now};
-use crate::headers;
+use crate::headers::{self, Path, Query};
 use crate::hive::Hive;
 use crate::refusal::{Refusal, json};
 
@@ -122,12 +122,15 @@ pub(crate) async fn list(State(hive): State<Arc<Hive>>) -> Answer {
     struct List {
         stamps: Vec<Stamp>,
     }
-    Ok(json(StatusCode::OK, &List { stamps: hive.batches.all().iter().map(Stamp::from).collect() }))
+    let batches = hive.on_book(|book| Ok(book.all())).await?;
+    Ok(json(StatusCode::OK, &List { stamps: batches.iter().map(Stamp::from).collect() }))
 }
 
 /// `GET /stamps/{id}`.
 pub(crate) async fn get(State(hive): State<Arc<Hive>>, Path(id): Path<String>) -> Answer {
-    let batch = hive.batches.get(batch_id(&id)?).ok_or_else(|| Refusal::not_found("issuer does not exist"))?;
+    let id = batch_id(&id)?;
+    let batch = hive.on_book(move |book| Ok(book.get(id))).await?;
+    let batch = batch.ok_or_else(|| Refusal::not_found("issuer does not exist"))?;
     Ok(json(StatusCode::OK, &Stamp::from(&batch)))
 }
 

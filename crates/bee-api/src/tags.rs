@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use manyhands_proto::Reference;
 use serde::{Deserialize, Serialize};
 
+use crate::headers::{Path, Query};
 use crate::hive::Hive;
 use crate::refusal::{Refusal, json, plain};
 
@@ -42,15 +43,24 @@ impl Tag {
 
 /// The tags of a store.
 #[derive(Debug, Default)]
-pub(crate) struct Tags(Mutex<BTreeMap<u64, Tag>>);
+pub(crate) struct Tags(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    tags: BTreeMap<u64, Tag>,
+    /// The newest tag's number, whether or not the tag is still there.
+    last: u64,
+}
 
 impl Tags {
     /// Makes a tag.
     pub(crate) fn create(&self) -> Tag {
-        let mut tags = self.lock();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Numbers go on from the clock, so that one of before a restart is not taken for another's.
-        let uid = tags.keys().next_back().map_or(0, |last| last + 1).max(now.as_secs());
+        let mut known = self.lock();
+        // Numbers go on from the clock, so that one of before a restart is not taken for another's. In microseconds no burst of requests runs
+        // ahead of it, and until 2255 the number is one that JavaScript can tell from the next.
+        let uid = u64::try_from(now.as_micros()).unwrap_or_default().max(known.last + 1);
+        known.last = uid;
         let tag = Tag {
             split: 0,
             seen: 0,
@@ -61,20 +71,20 @@ impl Tags {
             address: String::new(),
             started_at: rfc_3339(now),
         };
-        tags.insert(uid, tag.clone());
-        if tags.len() > TAGS_MAX {
-            tags.pop_first();
+        known.tags.insert(uid, tag.clone());
+        if known.tags.len() > TAGS_MAX {
+            known.tags.pop_first();
         }
         tag
     }
 
     pub(crate) fn get(&self, uid: u64) -> Option<Tag> {
-        self.lock().get(&uid).cloned()
+        self.lock().tags.get(&uid).cloned()
     }
 
     /// Counts chunks that are stored.
     pub(crate) fn add(&self, uid: u64, chunks: u64, root: Option<Reference>) {
-        if let Some(tag) = self.lock().get_mut(&uid) {
+        if let Some(tag) = self.lock().tags.get_mut(&uid) {
             for count in [&mut tag.split, &mut tag.stored, &mut tag.sent, &mut tag.synced] {
                 *count = count.saturating_add(chunks);
             }
@@ -84,8 +94,8 @@ impl Tags {
         }
     }
 
-    /// Each change is a single call, so the tags are valid after any panic.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Tag>> {
+    /// Each change leaves the tags valid, so they are after any panic.
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +115,7 @@ pub(crate) async fn get(State(hive): State<Arc<Hive>>, Path(uid): Path<String>) 
 
 /// `DELETE /tags/{uid}`.
 pub(crate) async fn delete(State(hive): State<Arc<Hive>>, Path(uid): Path<String>) -> Answer {
-    hive.tags.lock().remove(&number(&uid)?).ok_or_else(not_present)?;
+    hive.tags.lock().tags.remove(&number(&uid)?).ok_or_else(not_present)?;
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     Ok(answer)
@@ -132,7 +142,7 @@ pub(crate) async fn list(State(hive): State<Arc<Hive>>, Query(page): Query<Page>
         tags: Vec<Tag>,
     }
     let limit = page.limit.unwrap_or(100).min(LIST_MAX);
-    let tags = hive.tags.lock().values().skip(page.offset).take(limit).cloned().collect();
+    let tags = hive.tags.lock().tags.values().skip(page.offset).take(limit).cloned().collect();
     Ok(json(StatusCode::OK, &List { tags }))
 }
 
@@ -179,6 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn no_number_is_given_twice() {
+        let tags = Tags::default();
+        let mut last = 0;
+        for _ in 0..1000 {
+            let uid = tags.create().uid;
+            assert!(uid > last && uid < 1 << 53, "{uid}");
+            // A tag that is gone does not give its number back.
+            tags.lock().tags.clear();
+            last = uid;
+        }
+    }
+
+    #[test]
     fn a_tag_is_full_when_its_chunks_are_stored_and_old_ones_go() {
         let tags = Tags::default();
         let first = tags.create();
@@ -190,6 +213,6 @@ mod tests {
         }
         assert!(tags.get(first.uid).is_none());
         tags.add(first.uid, 1, None);
-        assert_eq!(tags.lock().len(), TAGS_MAX);
+        assert_eq!(tags.lock().tags.len(), TAGS_MAX);
     }
 }

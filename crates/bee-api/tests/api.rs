@@ -64,6 +64,22 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
+const FOLDER: [(&str, &str); 2] = [("content-type", "application/x-tar"), ("swarm-collection", "true")];
+
+/// A tar of files at any paths that fit into a header.
+fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.as_ustar_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append(&header, *bytes).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
 #[tokio::test]
 async fn what_is_too_large_or_has_no_room_is_refused_and_nothing_stays() {
     let bee = Bee::start(1 << 20, 2 << 20).await;
@@ -80,19 +96,24 @@ async fn what_is_too_large_or_has_no_room_is_refused_and_nothing_stays() {
 #[tokio::test]
 async fn a_broken_upload_leaves_nothing() {
     let bee = Bee::start(1 << 24, 1 << 24).await;
-    let address = bee.server.url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!(
-        "POST /bytes HTTP/1.1\r\nhost: {address}\r\nswarm-postage-batch-id: {}\r\ncontent-length: 900000\r\n\r\n",
-        bee.batch
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&noise(500_000)).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    assert!(!answer.contains("201"), "{answer}");
-    assert_eq!(bee.server.store.used_bytes().unwrap(), 0);
+    let bytes = noise(900_000);
+    let tar = tar_of(&[("a", &bytes[..400_000]), ("b", &bytes[400_000..])]);
+    let folder = "content-type: application/x-tar\r\nswarm-collection: true\r\n";
+    for (path, headers, body) in [("/bytes", "", &bytes), ("/bzz", folder, &tar)] {
+        let address = bee.server.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let (batch, length) = (&bee.batch, body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nswarm-postage-batch-id: {batch}\r\n{headers}content-length: {length}\r\n\r\n",
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body[..500_000]).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(!answer.contains("201"), "{answer}");
+        assert_eq!(bee.server.store.used_bytes().unwrap(), 0);
+    }
     let left: Vec<_> =
         std::fs::read_dir(bee.server.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "the store and the book only: {left:?}");
@@ -122,16 +143,7 @@ async fn ranges_of_every_kind_of_tree() {
 async fn an_upload_is_held_by_its_batch_and_pinned_beyond_it() {
     let bee = Bee::start(1 << 28, 1 << 28).await;
     let (store, owner) = (&bee.server.store, Owner::cut(&format!("batch {:.56}", bee.batch)));
-    let tar = {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (path, bytes) in [("index.html", noise(5000)), ("img/1.png", noise(9000))] {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, path, &bytes[..]).unwrap();
-        }
-        tar.into_inner().unwrap()
-    };
+    let tar = tar_of(&[("index.html", &noise(5000)), ("img/1.png", &noise(9000))]);
     let folder =
         [("content-type", "application/x-tar"), ("swarm-collection", "true"), ("swarm-index-document", "index.html")];
     let (status, answer) = bee.post("/bzz", &folder, tar).await;
@@ -168,19 +180,34 @@ async fn pages_of_strangers_get_an_origin_of_their_own() {
 }
 
 #[tokio::test]
-async fn folders_that_lead_out_are_refused() {
+async fn a_refused_folder_leaves_nothing() {
     let bee = Bee::start(1 << 24, 1 << 24).await;
-    for path in ["../up", "a/../../up", "/etc/x"] {
-        let mut header = tar::Header::new_ustar();
-        header.as_ustar_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_size(1);
-        header.set_cksum();
-        let mut tar = tar::Builder::new(Vec::new());
-        tar.append(&header, &b"x"[..]).unwrap();
-        let folder = [("content-type", "application/x-tar"), ("swarm-collection", "true")];
-        let (status, answer) = bee.post("/bzz", &folder, tar.into_inner().unwrap()).await;
+    let good = noise(9000);
+    let many = tar_of(&[("a", &good), ("b", &good[1..]), ("c", &good[2..])]);
+    let mut refused: Vec<Vec<u8>> =
+        ["../up", "a/../../up", "/etc/x"].iter().map(|path| tar_of(&[("a", &good), (path, b"x")])).collect();
+    refused.extend([many[..many.len() - 9000].to_vec(), many[..12_000].to_vec()]);
+    for tar in refused {
+        let (status, answer) = bee.post("/bzz", &FOLDER, tar).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(bee.server.store.used_bytes().unwrap(), 0, "{answer}");
     }
+    let (status, answer) = bee.post("/bzz", &FOLDER, many).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+}
+
+#[tokio::test]
+async fn a_folder_that_fills_the_store_half_way_leaves_nothing() {
+    let bee = Bee::start(1 << 20, 1 << 24).await;
+    let bytes = noise(600_000);
+    let tar = tar_of(&[("a", &bytes[..200_000]), ("b", &bytes[200_000..400_000]), ("c", &bytes[400_000..])]);
+    // It has room as it comes, but not with its parities.
+    let headers = [FOLDER[0], FOLDER[1], ("swarm-redundancy-level", "4"), ("swarm-pin", "true")];
+    let (status, answer) = bee.post("/bzz", &headers, tar.clone()).await;
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
+    let store = &bee.server.store;
+    assert_eq!((store.used_bytes().unwrap(), store.owners().unwrap().len(), store.pins().unwrap().len()), (0, 0, 0));
+    assert_eq!(bee.post("/bzz", &FOLDER, tar).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -224,6 +251,23 @@ fn the_level_of_who_says_none_is_a_setting() {
     assert_eq!(answer["reference"], "1453ee1ef38aa7b3a18373295abd8bedc96cb8c4c6e71aec155f523279f946ef");
 }
 
+#[tokio::test]
+async fn a_path_or_a_query_that_cannot_be_read_is_refused_in_bees_form() {
+    let bee = Bee::start(1 << 24, 1 << 24).await;
+    for (path, place, field) in [
+        ("/tags?offset=abc", "query", "offset"),
+        ("/tags?limit=-1", "query", "limit"),
+        ("/v1/tags?offset=1&offset=2", "query", "query"),
+        ("/bytes/%ff", "path", "path"),
+    ] {
+        let (status, answer) = bee.get(path, &[]).await;
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((status, answer["code"].as_u64()), (StatusCode::BAD_REQUEST, Some(400)), "{path}");
+        assert_eq!(answer["message"], format!("invalid {place} params"));
+        assert_eq!(answer["reasons"][0]["field"], field, "{answer}");
+    }
+}
+
 fn paths() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "(bytes|chunks|bzz|pins|tags|stamps|stewardship|soc|topup|dilute|v1|health|node)",
@@ -257,10 +301,18 @@ fn any_request_has_an_answer_that_blames_the_client() {
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
     let request = (methods, paths(), header, "[ -~]{0,30}", prop::collection::vec(any::<u8>(), 0..300));
     let outcome = runner.run(&request, |(method, path, name, value, body)| {
+        let is_head = method == Method::HEAD;
         let request = bee.client.request(method, format!("{}{path}", bee.server.url)).body(body);
         let request = request.header("swarm-postage-batch-id", &bee.batch).header(name, value);
-        let status = runtime.block_on(async { request.send().await.unwrap().status() });
+        let (status, body) = runtime.block_on(async {
+            let answer = request.send().await.unwrap();
+            (answer.status(), answer.bytes().await.unwrap())
+        });
         prop_assert!(status.as_u16() < 500 || status == StatusCode::NOT_IMPLEMENTED, "{} {}", status, path);
+        if status.as_u16() >= 400 && !is_head {
+            let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
+            prop_assert_eq!(refusal["code"].as_u64(), Some(u64::from(status.as_u16())), "{} {:?}", path, body);
+        }
         Ok(())
     });
     outcome.unwrap();

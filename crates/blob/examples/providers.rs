@@ -7,9 +7,12 @@
 
 #![allow(clippy::print_stdout)] // What it measured.
 
+mod common;
+
 use std::error::Error;
 use std::time::Duration;
 
+use common::{median, random};
 use manyhands_blob::transfer::{BlobServer, FetchError, Sources, TransferLimits, fetch_shared};
 use manyhands_blob::{ChunkStore, Owner};
 use manyhands_proto::BlobRef;
@@ -98,10 +101,11 @@ async fn line(near: DuplexStream, far: DuplexStream, (bytes_per_s, lies): Provid
         }
         to_asker.shutdown().await
     };
-    // Whichever ends first ends both: the asker hung up, or the holder is done.
+    // The answer's end ends both: the holder is done, or a piece cannot be passed on because the asker hung up. That no more is asked ends
+    // nothing, since what was asked for is still on its way.
     tokio::select! {
         done = answering => done,
-        hung_up = async { let _ = asking.await; std::future::pending().await } => hung_up,
+        never = async { let _ = asking.await; std::future::pending().await } => never,
     }
 }
 
@@ -110,13 +114,13 @@ async fn main() -> Result<(), Failure> {
     let runs = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(RUNS).max(1);
     let folder = tempfile::tempdir_in(".")?;
     let source = ChunkStore::open(&folder.path().join("source.redb"), 1 << 30)?;
-    let blob = source.put_blob(&Owner::new("bench")?, &random())?;
+    let blob = source.put_blob(&Owner::new("bench")?, &random(SIZE_BYTES))?;
     let mut all = Vec::new();
     for run in 0..runs {
         let mut outcomes = Vec::new();
         for (place, (_, providers)) in COMPANIES.iter().enumerate() {
             let target = ChunkStore::open(&folder.path().join(format!("{run} {place}.redb")), 1 << 30)?;
-            // Eight streams of one peer are the bound; these are all one store, but different peers.
+            // It serves without the bound on one peer's streams: these are all one store, but stand for different peers.
             let company = Company { server: BlobServer::new(source.clone(), TransferLimits::default()), providers };
             outcomes.push(fetched(&company, &target, blob).await?);
         }
@@ -151,21 +155,4 @@ fn print(all: &[Vec<(f64, Vec<u64>)>]) {
         let chunks = all.last().and_then(|outcomes| outcomes.get(place)).map(|outcome| outcome.1.clone());
         println!("| {name} | {took:.2} | {ratio:.2} | {:?} |", chunks.unwrap_or_default());
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn random() -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..SIZE_BYTES / 8).flat_map(|_| next()).collect()
 }

@@ -3,9 +3,12 @@
 
 #![allow(clippy::print_stdout)] // What it measured.
 
+mod common;
+
 use std::error::Error;
 use std::time::Instant;
 
+use common::seconds_on_core;
 use manyhands_blob::reference_of;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -16,10 +19,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cores = seconds_on_core().zip(on_core).map_or(seconds, |(end, start)| end - start);
     println!("{{\"reference\":\"{reference}\",\"seconds\":{seconds},\"secondsOnCores\":{cores}}}");
     Ok(())
-}
-
-/// What Linux counted for this thread; elsewhere none.
-fn seconds_on_core() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok().map(|nanoseconds: f64| nanoseconds / 1e9)
 }

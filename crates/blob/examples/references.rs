@@ -10,10 +10,13 @@
 #[allow(dead_code)]
 mod keccak;
 
+mod common;
+
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Instant;
 
+use common::{median, seconds_on_core};
 use manyhands_blob::{Chunk, Splitter, reference_of};
 
 /// Enough to see past the clock, few enough to stay in the first cache.
@@ -42,11 +45,7 @@ fn main() {
         );
         all.push(round);
     }
-    let median = |of: fn(&Round) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
+    let median = |of: fn(&Round) -> f64| median(all.iter().map(of));
     let seconds = median(|round| round.one_thread_s);
     println!(
         "one thread: {:.1} MB/s, {:.2} million permutations/s",
@@ -90,17 +89,12 @@ fn measure(bytes: &[u8]) -> Round {
     Round { ours_ns, other_ns, one_thread_s, two_threads_s }
 }
 
+/// On a core; where that is not counted, on the wall.
 fn seconds_of(work: impl FnOnce()) -> f64 {
     let (start, on_core) = (Instant::now(), seconds_on_core());
     work();
     let passed = seconds_on_core().zip(on_core).map(|(end, start)| end - start);
     passed.unwrap_or_else(|| start.elapsed().as_secs_f64())
-}
-
-/// What Linux counted for this thread; elsewhere none, and the clock on the wall is taken.
-fn seconds_on_core() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok().map(|nanoseconds: f64| nanoseconds / 1e9)
 }
 
 /// Permutations in the reference of `bytes`: one for each pair at each of the seven levels over a payload, zeros left out, and

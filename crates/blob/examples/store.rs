@@ -3,12 +3,15 @@
 
 #![allow(clippy::print_stdout)] // What it measured.
 
+mod common;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
+use common::{median, random};
 use manyhands_blob::{ChunkStore, Owner};
 
 const SIZE_BYTES: usize = 64 << 20;
@@ -17,7 +20,7 @@ const RUNS: usize = 5;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir_in(".")?;
     let source = folder.path().join("source");
-    let bytes = random();
+    let bytes = random(SIZE_BYTES);
     File::create(&source)?.write_all(&bytes)?;
     let mut times: [Vec<Duration>; 4] = Default::default();
     // The file grows in leaps, so its end may be a hole that takes no room.
@@ -39,10 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             times.push(took);
         }
     }
-    let [stored, copied, read, read_plain] = times.map(|mut times| {
-        times.sort();
-        times.get(RUNS / 2).copied().unwrap_or_default()
-    });
+    let [stored, copied, read, read_plain] = times.map(|times| median(times.iter().map(Duration::as_secs_f64)));
     println!("median of {RUNS} runs, {} MiB of random data", SIZE_BYTES >> 20);
     line("write", stored, copied);
     line("read", read, read_plain);
@@ -51,13 +51,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn line(what: &str, store: Duration, plain: Duration) {
-    let speed = |took: Duration| SIZE_BYTES as f64 / 1e6 / took.as_secs_f64();
-    let ratio = store.as_secs_f64() / plain.as_secs_f64();
+fn line(what: &str, store_s: f64, plain_s: f64) {
+    let speed = |seconds: f64| SIZE_BYTES as f64 / 1e6 / seconds;
+    let ratio = store_s / plain_s;
     println!(
         "{what:5}  store {:7.1} MB/s  plain file {:7.1} MB/s  {ratio:.1} times as long",
-        speed(store),
-        speed(plain)
+        speed(store_s),
+        speed(plain_s)
     );
 }
 
@@ -77,15 +77,4 @@ fn read_file(path: &std::path::Path) -> io::Result<Duration> {
         black_box(&buffer);
     }
     Ok(began.elapsed())
-}
-
-fn random() -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..SIZE_BYTES / 8).flat_map(|_| next()).collect()
 }

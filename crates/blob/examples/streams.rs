@@ -8,10 +8,13 @@
 
 #![allow(clippy::print_stdout)] // What it measured.
 
+mod common;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use common::{median, random};
 use futures::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use manyhands_blob::chunk::WIRE_BYTES_MAX;
 use manyhands_blob::transfer::{BlobServer, REQUEST_BYTES, SERVE_BATCH_CHUNKS, Status, TransferLimits, fetch};
@@ -44,7 +47,7 @@ const WAYS: [&str; 7] = [
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let runs = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(RUNS).max(1);
-    let bytes = random();
+    let bytes = random(SIZE_BYTES);
     let folder = tempfile::tempdir_in(".")?;
     let source = ChunkStore::open(&folder.path().join("source.redb"), 1 << 30)?;
     let owner = Owner::new("bench")?;
@@ -81,9 +84,10 @@ async fn main() -> Result<(), Failure> {
     );
     println!("|---|---|---|---|---|---|");
     for (way, name) in WAYS.iter().enumerate() {
-        let speed = median(&all, |seconds| SIZE_BYTES as f64 / 1e6 / at(seconds, way));
-        let [copy, asker, both] = [0, 1, 2].map(|to| median(&all, |seconds| at(seconds, to) / at(seconds, way)));
-        let cores = median(&on_cores, |cores| at(cores, way));
+        let speed = median(all.iter().map(|seconds| SIZE_BYTES as f64 / 1e6 / at(seconds, way)));
+        let [copy, asker, both] =
+            [0, 1, 2].map(|to| median(all.iter().map(|seconds| at(seconds, to) / at(seconds, way))));
+        let cores = median(on_cores.iter().map(|cores| at(cores, way)));
         println!("| {name} | {speed:.0} | {copy:.2} | {asker:.2} | {both:.2} | {cores:.2} |");
     }
     Ok(())
@@ -91,12 +95,6 @@ async fn main() -> Result<(), Failure> {
 
 fn at(seconds: &[f64; WAYS.len()], way: usize) -> f64 {
     seconds.get(way).copied().unwrap_or(f64::NAN)
-}
-
-fn median(all: &[[f64; WAYS.len()]], of: impl Fn(&[f64; WAYS.len()]) -> f64) -> f64 {
-    let mut values: Vec<f64> = all.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// What Linux counted for this process, on all its cores.
@@ -258,15 +256,4 @@ where
 {
     fetch(stream, target, &Owner::new("bench")?, blob, &TransferLimits::default()).await?;
     Ok(())
-}
-
-fn random() -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..SIZE_BYTES / 8).flat_map(|_| next()).collect()
 }

@@ -72,11 +72,16 @@ pub struct NotAReference;
 
 impl AnyReference {
     /// The address of the root chunk.
-    pub fn address(&self) -> Reference {
+    pub const fn address(&self) -> Reference {
         match self {
             Self::Plain(reference) => *reference,
             Self::Encrypted(root) => root.address,
         }
+    }
+
+    /// Whether it has a key.
+    pub const fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
     }
 
     /// All its digits, the key's too if there is one: for handing it on only.

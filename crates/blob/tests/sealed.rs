@@ -5,15 +5,18 @@
 mod common;
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use common::{TempStore, noise, owner, temp_store};
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use manyhands_blob::encryption::EncryptedReference;
 use manyhands_blob::redundancy::Level;
 use manyhands_blob::transfer::{
-    BlobServer, FetchError, REQUEST_BYTES, Request, SealedDownload, Status, TransferLimits, fetch_sealed,
+    BlobServer, FetchError, REQUEST_BYTES, Request, SEALED_BYTES_MAX, SealedDownload, ServeError, Status,
+    TransferLimits, fetch_sealed,
 };
-use manyhands_blob::{AnyReference, ReadError, shape};
+use manyhands_blob::{AnyReference, ReadError, StoreError, shape};
+use manyhands_proto::BlobRef;
 use manyhands_proto::message::Blame;
 use proptest::prelude::*;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
@@ -47,7 +50,7 @@ async fn transfer(from: &TempStore, to: &TempStore, download: &mut SealedDownloa
 async fn wire(from: &TempStore, root: &EncryptedReference, size_bytes: u64) -> Vec<u8> {
     let (asker, holder) = tokio::io::duplex(1 << 24);
     let server = BlobServer::new(from.store.clone(), TransferLimits::default());
-    let blob = manyhands_proto::BlobRef { reference: root.address, size_bytes };
+    let blob = BlobRef { reference: root.address, size_bytes };
     let request = Request::sealed(blob, 0);
     let mut asker = asker.compat();
     asker.write_all(&request.encode()).await.unwrap();
@@ -125,8 +128,48 @@ async fn who_has_no_such_tree_says_so() {
         let error = transfer(&from, &to, &mut download).await.unwrap_err();
         assert!(matches!(error, FetchError::Refused { status: Status::NotFound }), "{error}");
     }
-    let mut large = SealedDownload::new(root, u64::MAX);
-    assert!(matches!(transfer(&from, &to, &mut large).await, Err(FetchError::TooLarge { .. })));
+    for size_bytes in [SEALED_BYTES_MAX + 1, u64::MAX] {
+        let mut large = SealedDownload::new(root, size_bytes);
+        let error = transfer(&from, &to, &mut large).await.unwrap_err();
+        assert!(matches!(error, FetchError::TooLarge { max_bytes: SEALED_BYTES_MAX, .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_find_no_room_is_not_asked_for() {
+    let (from, to) = (temp_store(PLENTY), temp_store(shape::sealed_bytes(265_000) - 1));
+    let root = put(&from, &noise(265_000, 7));
+    let (asker, mut holder) = tokio::io::duplex(64 * 1024);
+    let (name, limits) = (owner("job"), TransferLimits::default());
+    let mut download = SealedDownload::new(root, 265_000);
+    let error = fetch_sealed(asker.compat(), &to.store, &name, &mut download, &limits).await.unwrap_err();
+    assert!(matches!(error, FetchError::Store(StoreError::Full { .. })) && error.blame() == Blame::Us, "{error}");
+    let mut heard = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut holder, &mut heard).await.unwrap();
+    assert_eq!(heard, b"");
+    let to = to.reopen(shape::sealed_bytes(265_000), |_| {});
+    transfer(&from, &to, &mut download).await.unwrap();
+}
+
+/// The holder does not know the blob's size; how long an asker may take follows from what there is and not from what it says.
+#[tokio::test(start_paused = true)]
+async fn a_made_up_size_buys_no_time() {
+    let from = temp_store(PLENTY);
+    let root = put(&from, &noise(400_000, 8));
+    let blob = BlobRef { reference: root.address, size_bytes: 1 << 40 };
+    let (asker, holder) = tokio::io::duplex(1024);
+    let mut asker = asker.compat();
+    let server = BlobServer::new(from.store.clone(), TransferLimits::default());
+    let sipping = async {
+        asker.write_all(&Request::sealed(blob, 0).encode()).await.unwrap();
+        while asker.read_exact(&mut [0; 4096]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1_700)).await;
+        }
+    };
+    let (served, ()) = tokio::join!(server.serve(holder.compat()), sipping);
+    // Twice the grace of 30 s and the 25 s of 101 chunks.
+    let expected = Duration::from_secs(110);
+    assert!(matches!(&served, Err(ServeError::Stalled { waited }) if *waited == expected), "{served:?}");
 }
 
 #[tokio::test(start_paused = true)]

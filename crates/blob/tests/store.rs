@@ -323,6 +323,24 @@ fn the_owners_are_those_who_hold_and_those_who_download() {
 }
 
 #[test]
+fn what_is_handed_over_is_the_others_and_nobody_elses_changes() {
+    let temp = temp_store(PLENTY);
+    let store = &temp.store;
+    let [first, both, theirs] = [1, 3, 5].map(|seed| store.put_blob(&owner("a"), &noise(10_000, seed)).unwrap());
+    store.hold(&owner("b"), &both).unwrap();
+    store.hold(&owner("c"), &theirs).unwrap();
+    let used_bytes = store.used_bytes().unwrap();
+    assert_eq!(store.hand_over(&owner("a"), &owner("b")).unwrap(), 3);
+    assert_eq!(store.hand_over(&owner("b"), &owner("b")).unwrap(), 3);
+    assert!(store.held_roots(&owner("a")).unwrap().is_empty());
+    assert_eq!((store.held_roots(&owner("b")).unwrap().len(), store.used_bytes().unwrap()), (3, used_bytes));
+    store.release_owner(&owner("b")).unwrap();
+    assert!(store.has(&theirs).unwrap() && !store.has(&first).unwrap() && !store.has(&both).unwrap());
+    store.release_owner(&owner("c")).unwrap();
+    assert_eq!(store.used_bytes().unwrap(), 0);
+}
+
+#[test]
 fn a_blob_put_while_it_downloads_is_counted_once() {
     let bytes = noise(30_000, 1);
     let (blob, chunks) = pre_order(&bytes);

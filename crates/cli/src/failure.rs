@@ -168,6 +168,7 @@ impl From<StoreError> for Failure {
             StoreError::Malformed { source: ReadError::Lost { .. } | ReadError::Parity { .. }, .. }
             | StoreError::Corrupt { .. } => Some("`manyhands blob scrub` says what is damaged, and what to do"),
             StoreError::Malformed { .. } => Some("what is encrypted needs its whole reference of 128 digits"),
+            StoreError::LowSpace { .. } => Some("or lower store_floor_bytes in the configuration file"),
             StoreError::Incomplete { .. } => Some("`manyhands blob put` stores all of a file"),
             _ => None,
         };

@@ -274,6 +274,27 @@ async fn a_file_beyond_the_limit_leaves_nothing() {
     assert_eq!(roots(dir.path()).await.len(), 1);
 }
 
+/// The disk is the daemon's too: what it leaves alone, a file put by hand leaves alone.
+#[tokio::test]
+async fn a_file_put_below_the_disk_s_floor_leaves_nothing() {
+    let dir = tempdir().unwrap();
+    std::fs::write(dir.path().join("low.toml"), format!("store_floor_bytes = {}\n", i64::MAX)).unwrap();
+    std::fs::write(dir.path().join("high.toml"), "store_floor_bytes = 0\n").unwrap();
+    std::fs::write(dir.path().join("f"), noise(100_000, 5)).unwrap();
+    for words in [vec!["f", "--config", "low.toml"], vec!["f", "--config", "low.toml", "--store", "bare.redb"]] {
+        refused(
+            dir.path(),
+            &[&["put"], words.as_slice()].concat(),
+            1,
+            &["free some space", &i64::MAX.to_string(), "store_floor_bytes"],
+        )
+        .await;
+    }
+    assert_eq!(roots(dir.path()).await, []);
+    put(dir.path(), &["f", "--config", "high.toml"]).await;
+    assert_eq!(roots(dir.path()).await.len(), 1);
+}
+
 #[tokio::test]
 async fn the_list_says_what_there_is_and_who_keeps_it() {
     let dir = tempdir().unwrap();

@@ -30,3 +30,4 @@ mod loopback;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;
+pub use store::open as open_store;

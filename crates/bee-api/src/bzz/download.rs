@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE as TYPE_HEADER, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
-use manyhands_blob::manifest::{Entry, ManifestError, NODE_BYTES_MAX, PATH_BYTES_MAX, has_prefix, lookup};
-use manyhands_blob::{AnyReference, ChunkStore, StoreError};
+use manyhands_blob::manifest::{Entry, PATH_BYTES_MAX, has_prefix, lookup};
+use manyhands_blob::{AnyReference, ChunkStore};
 
 use super::{CONTENT_TYPE, ERROR, FILENAME, INDEX, ROOT};
 use crate::deliver::Delivery;
-use crate::headers;
-use crate::hive::{Hive, read_tree};
+use crate::headers::{self, Path};
+use crate::hive::Hive;
+use crate::look::{LookError, load_node};
 use crate::refusal::Refusal;
 
 /// Pages from a manifest are strangers' pages: they get an origin of their own, so that they cannot use this door.
@@ -26,15 +27,6 @@ enum Found {
     /// A folder, asked for without the slash at its end.
     Folder,
     Nothing(&'static str),
-}
-
-/// Why a manifest cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
 }
 
 /// `GET` and `HEAD /bzz/{reference}/{path}`.
@@ -78,15 +70,16 @@ async fn serve(hive: &Hive, method: &Method, uri: &Uri, reference: &str, path: S
         }
         Ok(Found::Folder) => with_slash(uri),
         Ok(Found::Nothing(message)) => Err(Refusal::not_found(message)),
-        Err(error) => {
-            tracing::debug!(%error, "a manifest could not be read");
+        Err(error) if error.is_absence() => {
+            tracing::debug!(%error, "there is no manifest");
             Err(Refusal::not_found("Not Found"))
         }
+        Err(error) => Err(error.refusal("the manifest could not be read")),
     }
 }
 
 fn find(store: &ChunkStore, root: AnyReference, path: &str) -> Result<Found, LookError> {
-    let mut load = |reference| Ok::<_, LookError>(read_tree(store, reference, NODE_BYTES_MAX)?);
+    let mut load = |reference| load_node(store, reference);
     let mut look = |path: &str| lookup(root, path.as_bytes(), &mut load);
     let file = |entry: Option<Entry>| entry.and_then(|entry| Some(Found::File(entry.reference?, entry)));
     let about = look(ROOT)?.map(|entry| entry.metadata).unwrap_or_default();

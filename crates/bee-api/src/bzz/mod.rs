@@ -1,5 +1,6 @@
 //! `/bzz`: files with a name, and folders, behind one reference of a manifest.
 
+mod archive;
 mod download;
 mod folder;
 mod upload;

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata};
+use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata, NODE_BYTES_MAX};
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 use serde::Deserialize;
 
 use super::{CONTENT_TYPE, FILENAME, INDEX, ROOT, folder};
-use crate::headers;
+use crate::headers::{self, Query};
 use crate::hive::{Hive, randomness};
 use crate::refusal::Refusal;
 use crate::spool::{Spooled, spool};
@@ -70,14 +70,17 @@ pub(crate) async fn post(
     if !is_folder && content_type.starts_with("multipart/form-data") {
         return Err(folder::no_multipart());
     }
-    let upload = Upload::begin(&hive, &headers)?;
+    let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
     upload.pay(&hive, spooled.size_bytes).await?;
-    let shelf = upload.shelf(&hive);
-    let stored = hive.on_store(move |store| match documents {
-        Some(documents) => folder::put(store, &shelf, spooled, &documents),
-        None => put_file(store, &shelf, spooled, query.name, content_type),
+    let manifest_turn = hive.manifest_turn().await.map_err(PutError::from)?;
+    let stored = upload.keep(&hive, move |store, shelf| {
+        let _turn = manifest_turn;
+        Ok(match documents {
+            Some(documents) => folder::put(store, shelf, spooled, documents)?,
+            None => put_file(store, shelf, spooled, query.name, content_type)?,
+        })
     });
     let root = stored.await?;
     upload.end(&hive, root).await
@@ -95,14 +98,10 @@ fn put_file(
     // Bee takes the reference for a file's name if it is given none.
     let name = if name.is_empty() { file.reveal() } else { name };
     let mut manifest = Manifest::new(shelf.encrypt);
-    manifest.add(ROOT.as_bytes(), about([(INDEX, name.clone())]))?;
+    let about = Entry { reference: None, metadata: [(INDEX.to_owned(), name.clone())].into() };
+    manifest.add(ROOT.as_bytes(), about)?;
     manifest.add(name.as_bytes(), file_entry(file, name.clone(), content_type))?;
     store_manifest(store, shelf, manifest)
-}
-
-/// Metadata without a file.
-pub(super) fn about<const N: usize>(pairs: [(&str, String); N]) -> Entry {
-    Entry { reference: None, metadata: pairs.map(|(key, value)| (key.to_owned(), value)).into() }
 }
 
 /// A file with its name and type.
@@ -113,7 +112,16 @@ pub(super) fn file_entry(file: AnyReference, name: String, content_type: String)
 
 /// Stores a manifest's nodes in the same way as its files.
 pub(super) fn store_manifest(store: &ChunkStore, shelf: &Shelf, manifest: Manifest) -> Result<AnyReference, PutError> {
-    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut |node| Ok(shelf.put(store, node)?))
+    let mut save = |node: &[u8]| {
+        // It would be stored and never be read.
+        if node.len() as u64 > NODE_BYTES_MAX {
+            return Err(PutError::folder(
+                "files whose paths differ in one letter have names that are too long together",
+            ));
+        }
+        Ok(shelf.put(store, node)?)
+    };
+    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut save)
 }
 
 pub(super) fn broken(source: io::Error) -> PutError {

@@ -5,18 +5,24 @@
 //! A node has up to 256 *forks*, one for each first byte; a fork has up to 30 bytes of path in front of it, and a node
 //! below it. A node may have an *entry*, the reference of a file; its metadata is in the fork that leads to it.
 
+mod build;
 mod wire;
 
 use std::collections::BTreeMap;
 
 use crate::any::AnyReference;
 pub use wire::ManifestError;
-use wire::{Fork, KEY_BYTES, Kind, Node, PREFIX_BYTES_MAX};
+use wire::{KEY_BYTES, Node};
 
 /// Longest path in a manifest, in bytes: what a file system allows.
 pub const PATH_BYTES_MAX: usize = 4096;
 
-/// Largest node that is read, in bytes. One of a folder of 256 names with a kilobyte of metadata each has 280 kB.
+/// Most nodes, the root included, that lie one below the other. The longest path alone takes 138, and each place where another path leaves it
+/// may take one more; a folder of people's files has a dozen. Without a bound, 4096 paths that begin one another make a trie of as many
+/// levels, which whoever walks it by recursion may not survive.
+pub const DEPTH_MAX: usize = 256;
+
+/// Largest node that is read or written, in bytes. One of a folder of 256 names with a kilobyte of metadata each has 280 kB.
 pub const NODE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a manifest says of a file: its `Content-Type`, its `Filename`.
@@ -48,17 +54,21 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ManifestError::Path`] if the path is empty or too long, [`ManifestError::Reference`] if a reference is not of
-    /// the manifest's kind, [`ManifestError::Metadata`] if there is too much of it.
+    /// the manifest's kind, [`ManifestError::Metadata`] if there is too much of it, [`ManifestError::TooDeep`] if paths
+    /// that were added before begin this one, or part from it, in too many places. Nothing changes then.
     pub fn add(&mut self, path: &[u8], entry: Entry) -> Result<(), ManifestError> {
         if path.is_empty() || path.len() > PATH_BYTES_MAX {
             return Err(ManifestError::Path { got_bytes: path.len() });
         }
         wire::check_metadata(&entry.metadata)?;
-        if entry.reference.is_some_and(|link| matches!(link, AnyReference::Encrypted(_)) != self.is_encrypted) {
+        if entry.reference.is_some_and(|link| link.is_encrypted() != self.is_encrypted) {
             return Err(ManifestError::Reference);
         }
+        if build::depth_with(&self.root, path) > DEPTH_MAX {
+            return Err(ManifestError::TooDeep);
+        }
         let link = entry.reference.map(AnyReference::to_bytes).unwrap_or_default();
-        add(&mut self.root, path, &link, &entry.metadata);
+        build::add(&mut self.root, path, &link, &entry.metadata);
         Ok(())
     }
 
@@ -66,7 +76,8 @@ impl Manifest {
     /// veils each node of an encrypted manifest; nodes of others have none, so that equal ones have equal references.
     ///
     /// # Errors
-    /// Whatever `save` says, and [`ManifestError`] if what it gives is not a reference of the manifest's kind.
+    /// Whatever `save` says, [`ManifestError::Reference`] if what it gives is not a reference of the manifest's kind,
+    /// [`ManifestError::NodeTooLong`] if a node could not be read again. Nodes that were stored before that stay.
     pub fn store<E: From<ManifestError>>(
         self,
         randomness: &mut impl FnMut(&mut [u8]),
@@ -77,26 +88,34 @@ impl Manifest {
                 randomness(key);
             }
         };
-        store(self.root, &mut key, save)
+        build::store(self.root, &mut key, &mut |bytes: &[u8]| {
+            let reference = save(bytes)?;
+            if reference.is_encrypted() == self.is_encrypted {
+                Ok(reference)
+            } else {
+                Err(ManifestError::Reference.into())
+            }
+        })
     }
 }
 
 /// What is at `path` of the manifest `root`, whose nodes `load` brings; none if nothing is.
 ///
 /// # Errors
-/// Whatever `load` says, [`ManifestError`] if a node is malformed.
+/// Whatever `load` says, [`ManifestError`] if a node is malformed or lies too deep.
 pub fn lookup<E: From<ManifestError>>(
     root: AnyReference,
     path: &[u8],
     load: &mut impl FnMut(AnyReference) -> Result<Vec<u8>, E>,
 ) -> Result<Option<Entry>, E> {
     let mut node = Node::decode(&load(root)?)?;
-    let (mut rest, mut metadata, mut is_value) = (path, Metadata::new(), false);
+    let (mut rest, mut metadata, mut is_value, mut depth) = (path, Metadata::new(), false, 1);
     while let Some(first) = rest.first() {
         let Some(fork) = node.forks.remove(first) else { return Ok(None) };
         let Some(after) = rest.strip_prefix(fork.prefix.as_slice()) else { return Ok(None) };
         rest = after;
         (metadata, is_value) = (fork.node.metadata, fork.node.kind.is_value());
+        depth = below(depth)?;
         node = Node::decode(&load(wire::reference(&fork.link)?)?)?;
     }
     if !is_value && !path.is_empty() {
@@ -117,7 +136,7 @@ pub fn has_prefix<E: From<ManifestError>>(
     load: &mut impl FnMut(AnyReference) -> Result<Vec<u8>, E>,
 ) -> Result<bool, E> {
     let mut node = Node::decode(&load(root)?)?;
-    let mut rest = prefix;
+    let (mut rest, mut depth) = (prefix, 1);
     while let Some(first) = rest.first() {
         let Some(fork) = node.forks.remove(first) else { return Ok(false) };
         match rest.strip_prefix(fork.prefix.as_slice()) {
@@ -125,6 +144,7 @@ pub fn has_prefix<E: From<ManifestError>>(
             None => return Ok(fork.prefix.starts_with(rest)),
         }
         if !rest.is_empty() {
+            depth = below(depth)?;
             node = Node::decode(&load(wire::reference(&fork.link)?)?)?;
         }
     }
@@ -137,7 +157,7 @@ pub fn is_node(bytes: &[u8]) -> bool {
 }
 
 /// All references that the manifest `root` needs to be read as a whole: its nodes, then its files; each once, in the
-/// order in which they are met, and not more than `count_max` of them.
+/// order in which they are met, level by level, and not more than `count_max` of them.
 ///
 /// # Errors
 /// As [`lookup`]; [`ManifestError::TooMany`].
@@ -148,8 +168,11 @@ pub fn references<E: From<ManifestError>>(
 ) -> Result<(Vec<AnyReference>, Vec<AnyReference>), E> {
     let (mut nodes, mut files) = (vec![root], Vec::new());
     let mut seen = std::collections::BTreeSet::from([root.to_bytes()]);
-    let mut next = 0;
+    let (mut next, mut depth, mut level_end) = (0, 1, 1);
     while let Some(at) = nodes.get(next).copied() {
+        if next == level_end {
+            (depth, level_end) = (below(depth)?, nodes.len());
+        }
         next += 1;
         let node = Node::decode(&load(at)?)?;
         if node.entry.iter().any(|byte| *byte != 0) && seen.insert(node.entry.clone()) {
@@ -167,57 +190,9 @@ pub fn references<E: From<ManifestError>>(
     Ok((nodes, files))
 }
 
-/// Bee's own order of steps, since the marks that it leaves in the nodes on the way decide their references.
-fn add(node: &mut Node, path: &[u8], link: &[u8], metadata: &Metadata) {
-    if node.link_bytes == 0 {
-        node.link_bytes = link.len();
-    }
-    let Some(first) = path.first() else {
-        node.set_value(link, metadata);
-        return;
-    };
-    node.kind.make_edge();
-    let Some(fork) = node.forks.remove(first) else {
-        let (prefix, rest) = path.split_at(path.len().min(PREFIX_BYTES_MAX));
-        let mut below = Node { link_bytes: node.link_bytes, ..Node::default() };
-        if rest.is_empty() {
-            below.set_value(link, metadata);
-        } else {
-            add(&mut below, rest, link, metadata);
-        }
-        below.kind.note_separator(prefix);
-        node.forks.insert(*first, Fork::over(prefix, below));
-        return;
-    };
-    let shared = fork.prefix.iter().zip(path).take_while(|(old, new)| old == new).count();
-    let (common, rest) = (path.get(..shared).unwrap_or_default(), fork.prefix.get(shared..).unwrap_or_default());
-    let mut below = fork.node;
-    if let Some(first_rest) = rest.first() {
-        below.kind.note_separator(rest);
-        let mut parting = Node { link_bytes: node.link_bytes, kind: Kind::default(), ..Node::default() };
-        parting.forks.insert(*first_rest, Fork::over(rest, below));
-        parting.kind.make_edge();
-        below = parting;
-    }
-    below.kind.note_separator(path);
-    add(&mut below, path.get(shared..).unwrap_or_default(), link, metadata);
-    node.forks.insert(*first, Fork::over(common, below));
-}
-
-fn store<E: From<ManifestError>>(
-    mut node: Node,
-    key: &mut impl FnMut(&mut [u8; KEY_BYTES]),
-    save: &mut impl FnMut(&[u8]) -> Result<AnyReference, E>,
-) -> Result<AnyReference, E> {
-    for fork in node.forks.values_mut() {
-        let below = std::mem::take(&mut fork.node);
-        // What the parent says of it stays with the fork.
-        (fork.node.kind, fork.node.metadata) = (below.kind, below.metadata.clone());
-        fork.link = store(below, key, save)?.to_bytes();
-    }
-    let mut veil = [0; KEY_BYTES];
-    key(&mut veil);
-    save(&node.encode(&veil)?)
+/// The depth of what is below a node.
+fn below(depth: usize) -> Result<usize, ManifestError> {
+    if depth < DEPTH_MAX { Ok(depth + 1) } else { Err(ManifestError::TooDeep) }
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn a_node_has_the_bytes_of_bee() {
     for path in ["/", "aaaaa", "cc", "d", "ee"] {
         let metadata = if path == "/" { root(&[("index-document", "aaaaa")]).metadata } else { Metadata::new() };
         let link = [&vec![0; 32 - path.len()], path.as_bytes()].concat();
-        add(&mut node, path.as_bytes(), &link, &metadata);
+        build::add(&mut node, path.as_bytes(), &link, &metadata);
     }
     for (number, fork) in node.forks.values_mut().enumerate() {
         fork.link = [vec![0; 31], vec![number as u8]].concat();
@@ -163,6 +163,117 @@ fn what_cannot_be_in_a_manifest_is_refused() {
     assert_eq!(manifest.add(b"x", wrong), Err(ManifestError::Reference));
 }
 
+/// Such a thread has a quarter of the stack of Rust's own.
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(512 << 10).spawn(work).unwrap().join().unwrap();
+}
+
+fn file() -> Entry {
+    Entry { reference: Some(reference_of(b"x").into()), metadata: Metadata::new() }
+}
+
+/// Adds the paths that are so long, all of one letter, until one is refused; tells its length and what there is until then.
+fn deep(lengths: impl Iterator<Item = usize>) -> (usize, Manifest) {
+    let mut manifest = Manifest::new(false);
+    for length in lengths {
+        if let Err(error) = manifest.add(&vec![b'x'; length], file()) {
+            assert_eq!(error, ManifestError::TooDeep);
+            return (length, manifest);
+        }
+    }
+    panic!("all were taken");
+}
+
+fn height_of(node: &Node) -> usize {
+    node.forks.values().map(|fork| 1 + height_of(&fork.node)).max().unwrap_or_default()
+}
+
+#[test]
+fn paths_that_make_too_deep_a_trie_are_refused_and_the_deepest_is_stored_and_dropped() {
+    on_a_small_stack(|| {
+        // Each path begins the next one, or each next one begins all before it: that puts all of them one deeper.
+        let (refused, growing) = deep(1..);
+        assert_eq!(refused, DEPTH_MAX);
+        let (refused, parting) = deep((1..=PATH_BYTES_MAX).rev());
+        // The longest takes 138 nodes and each other one more, but for the four that end where a node is already.
+        assert_eq!(refused, PATH_BYTES_MAX - (DEPTH_MAX - 138) - 4 - 1);
+        for (manifest, longest) in [(growing, DEPTH_MAX - 1), (parting, PATH_BYTES_MAX)] {
+            assert_eq!((manifest.root.height, height_of(&manifest.root)), (DEPTH_MAX - 1, DEPTH_MAX - 1));
+            let mut memory = Memory::default();
+            let stored = manifest.store(&mut |_| {}, &mut |bytes| {
+                let reference = AnyReference::from(reference_of(bytes));
+                memory.0.insert(reference.to_bytes(), bytes.to_vec());
+                Ok::<_, ManifestError>(reference)
+            });
+            let root = stored.unwrap();
+            assert_eq!(lookup(root, &vec![b'x'; longest], &mut memory.load()).unwrap(), Some(file()));
+            assert_eq!(references(root, 1_000, &mut memory.load()).unwrap().0.len(), DEPTH_MAX);
+        }
+        // Dropped without being stored.
+        drop((deep(1..), deep((1..=PATH_BYTES_MAX).rev())));
+    });
+}
+
+/// A manifest that somebody else made: one node below the other, so many of them, and one letter from each to the next.
+fn chain(count: usize) -> (AnyReference, Memory) {
+    let (mut memory, mut link) = (Memory::default(), reference_of(b"x").as_bytes().to_vec());
+    for number in 0..count {
+        let mut node = Node { link_bytes: 32, ..Node::default() };
+        if number == 0 {
+            node.entry.clone_from(&link);
+        } else {
+            let mut below = Node::default();
+            below.set_value(&[], &Metadata::new());
+            node.forks.insert(b'x', wire::Fork { prefix: b"x".to_vec(), node: below, link });
+        }
+        let bytes = node.encode(&[0; 32]).unwrap();
+        link = reference_of(&bytes).as_bytes().to_vec();
+        memory.0.insert(link.clone(), bytes);
+    }
+    (AnyReference::from_bytes(&link).unwrap(), memory)
+}
+
+#[test]
+fn manifests_that_are_too_deep_are_not_read_on() {
+    on_a_small_stack(|| {
+        let (root, memory) = chain(DEPTH_MAX);
+        let path = vec![b'x'; 4_000];
+        assert_eq!(lookup(root, &path[..DEPTH_MAX - 1], &mut memory.load()).unwrap(), Some(file()));
+        assert!(has_prefix(root, &path[..DEPTH_MAX - 1], &mut memory.load()).unwrap());
+        assert_eq!(references(root, 1_000, &mut memory.load()).unwrap().0.len(), DEPTH_MAX);
+        for count in [DEPTH_MAX + 1, 4_001] {
+            let (root, memory) = chain(count);
+            assert_eq!(lookup(root, &path, &mut memory.load()), Err(ManifestError::TooDeep));
+            assert_eq!(has_prefix(root, &path, &mut memory.load()), Err(ManifestError::TooDeep));
+            assert_eq!(references(root, 10_000, &mut memory.load()), Err(ManifestError::TooDeep));
+        }
+    });
+}
+
+#[test]
+fn a_node_that_could_not_be_read_again_is_not_written() {
+    let mut manifest = Manifest::new(false);
+    for first in b'a'..b'a' + 20 {
+        manifest.add(&[first], entry(b"1", &"n".repeat(60_000), "")).unwrap();
+    }
+    let mut count = 0;
+    let stored = manifest.store(&mut |_| {}, &mut |bytes| {
+        count += 1;
+        assert!(Node::decode(bytes).is_ok());
+        Ok(reference_of(bytes).into())
+    });
+    assert!(matches!(stored, Err(ManifestError::NodeTooLong { got_bytes: 1_200_000.. })), "{stored:?}");
+    assert_eq!(count, 20, "all but the root");
+}
+
+#[test]
+fn nodes_must_be_stored_as_their_manifest_is() {
+    let mut manifest = Manifest::new(true);
+    manifest.add(b"x", Entry { reference: None, metadata: Metadata::new() }).unwrap();
+    let stored = manifest.store(&mut |_| {}, &mut |bytes| Ok(reference_of(bytes).into()));
+    assert_eq!(stored, Err(ManifestError::Reference));
+}
+
 #[test]
 fn letters_that_go_escapes_are_escaped() {
     let metadata = root(&[("Filename", "<a>&b\"\u{2028}\u{e9}")]).metadata;
@@ -186,6 +297,7 @@ proptest! {
         for (path, number) in &paths {
             manifest.add(path.as_bytes(), entry(*number)).unwrap();
         }
+        prop_assert_eq!(manifest.root.height, height_of(&manifest.root));
         let mut state = 0_u8;
         let root = manifest.store(
             &mut |key: &mut [u8]| { state = state.wrapping_add(1); key.fill(state) },

@@ -49,6 +49,20 @@ pub enum ManifestError {
         /// Its length with padding, in bytes.
         got_bytes: usize,
     },
+    /// Too many nodes one below the other.
+    #[error(
+        "the manifest has more than {} nodes one below the other; no folder of files needs so many",
+        super::DEPTH_MAX
+    )]
+    TooDeep,
+    /// A node's names and their metadata take more bytes than anybody here would read again.
+    #[error(
+        "a node of the manifest takes {got_bytes} bytes, at most {NODE_BYTES_MAX} are read again; use shorter metadata"
+    )]
+    NodeTooLong {
+        /// Its length, in bytes.
+        got_bytes: usize,
+    },
     /// More nodes and files than the caller allows.
     #[error("the manifest has more than {count_max} nodes and files")]
     TooMany {
@@ -90,6 +104,8 @@ pub(super) struct Node {
     pub(super) entry: Vec<u8>,
     pub(super) metadata: Metadata,
     pub(super) forks: BTreeMap<u8, Fork>,
+    /// Nodes below it on the longest way down, of one that is being made; 0 of one that was read.
+    pub(super) height: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -117,6 +133,8 @@ impl Node {
         }
     }
 
+    /// # Errors
+    /// [`ManifestError::NodeTooLong`] if [`Node::decode`] would refuse it, [`ManifestError::Metadata`].
     pub(super) fn encode(&self, key: &[u8; KEY_BYTES]) -> Result<Vec<u8>, ManifestError> {
         let mut bytes = key.to_vec();
         bytes.extend_from_slice(&VERSION);
@@ -133,6 +151,9 @@ impl Node {
         bytes.extend_from_slice(&bitmap);
         for fork in self.forks.values() {
             fork.append_to(&mut bytes)?;
+        }
+        if bytes.len() as u64 > NODE_BYTES_MAX {
+            return Err(ManifestError::NodeTooLong { got_bytes: bytes.len() });
         }
         veil(&mut bytes, key);
         Ok(bytes)

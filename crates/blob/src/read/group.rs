@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use manyhands_proto::Reference;
 
 use super::ReadError;
+use crate::any::AnyReference;
 use crate::chunk::Chunk;
 use crate::encryption::{ChunkKey, EncryptedReference};
 use crate::redundancy::code::{Codes, Shard, shard_of};
@@ -15,6 +16,15 @@ use crate::shape::{REFERENCE_BYTES, Scheme};
 pub(crate) struct Target {
     pub(crate) address: Reference,
     pub(crate) key: Option<ChunkKey>,
+}
+
+impl Target {
+    pub(crate) fn of(reference: &AnyReference) -> Self {
+        match reference {
+            AnyReference::Plain(address) => Self { address: *address, key: None },
+            AnyReference::Encrypted(root) => Self { address: root.address, key: Some(root.key) },
+        }
+    }
 }
 
 #[derive(Debug)]

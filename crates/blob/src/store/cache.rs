@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::members::Members;
 use super::root::Extent;
 use super::roots::Last;
-use super::{ChunkStore, Owner, StoreError};
+use super::{ChunkStore, Owner, StoreError, space};
 
 /// Reads that are remembered between two changes; further ones do not count as uses. 32 kB.
 pub(super) const RECENT_MAX: usize = 1024;
@@ -71,14 +71,30 @@ impl ChunkStore {
             recent.push(reference);
         }
     }
+
+    /// Remembers reads again that a transaction which failed was to write down; those that came meanwhile are later ones.
+    pub(super) fn recall_uses(&self, mut earlier: Vec<Reference>) {
+        let mut recent = self.inner.recent();
+        let later: BTreeSet<Reference> = recent.iter().copied().collect();
+        earlier.retain(|reference| !later.contains(reference));
+        earlier.append(&mut recent);
+        earlier.truncate(RECENT_MAX);
+        *recent = earlier;
+    }
+
+    /// Lets some of the cache go after a write was refused that misses `missing_bytes` on the disk. Nothing is written if that would not help.
+    pub(super) fn make_cache_yield(&self, missing_bytes: u64) -> Result<(), StoreError> {
+        let bytes = space::yield_bytes(missing_bytes, self.usage()?.cached_bytes);
+        if bytes == 0 { Ok(()) } else { self.transact(|ledger| ledger.yield_cache(bytes)) }
+    }
 }
 
 impl Ledger<'_> {
     /// Writes down uses, oldest first, of those that are in the cache.
-    pub(super) fn note_uses(&mut self, recent: Vec<Reference>) -> Result<(), StoreError> {
+    pub(super) fn note_uses(&mut self, recent: &[Reference]) -> Result<(), StoreError> {
         for reference in recent {
-            if self.forget_cached(&reference)? {
-                self.stamp(reference)?;
+            if self.forget_cached(reference)? {
+                self.stamp(*reference)?;
             }
         }
         Ok(())

@@ -38,7 +38,7 @@ impl Ledger<'_> {
         }
         let length = wire.len();
         if self.new_chunks.is_multiple_of(CHECK_CHUNKS) {
-            self.require_disk(length as u64, self.used_bytes)?;
+            self.require_disk(length as u64, self.used_bytes.saturating_add(self.buried_bytes))?;
         }
         self.require_room(length as u64)?;
         self.new_chunks += 1;
@@ -97,6 +97,7 @@ impl Ledger<'_> {
         let row = self.chunks.remove(reference.as_bytes())?.map(|row| row.value());
         if let Some((number, _, length)) = row {
             self.used_bytes = self.used_bytes.saturating_sub(length.into());
+            self.buried_bytes = self.buried_bytes.saturating_add(length.into());
             self.dead.entry(number).or_default().insert(reference);
         }
         self.set_idle(reference, 0)

@@ -229,6 +229,7 @@ impl Ledger<'_> {
     fn reserve(&mut self, size_bytes: u64) -> Result<u64, StoreError> {
         let bytes = shape::stored_bytes(size_bytes);
         self.require_room(bytes)?;
+        // What goes for it in this transaction makes room: its chunks come in later ones.
         self.require_disk(bytes, self.used_bytes.saturating_add(self.reserved_bytes))?;
         self.reserved_bytes += bytes;
         Ok(bytes)

@@ -66,6 +66,9 @@ pub enum StoreError {
         free_bytes: u64,
         /// Bytes that must stay free.
         floor_bytes: u64,
+        /// Bytes of chunks that would have to leave the store for what was refused to find room, as far as it was known: of a reader's
+        /// bytes only those that had come.
+        missing_bytes: u64,
     },
     /// The tree is not here as a whole.
     #[error("of the tree {reference} {missing_count} chunks or more are missing here; fetch or store it again")]

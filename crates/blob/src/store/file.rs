@@ -52,6 +52,12 @@ impl StoreFile {
         Ok(Self { opener, database, path: None })
     }
 
+    /// Has the room that a file takes of the disk be that of the one at `path`, for tests that make their disk up.
+    #[cfg(test)]
+    pub(super) fn with_size_of(self, path: PathBuf) -> Self {
+        Self { path: Some(path), ..self }
+    }
+
     /// The file's length in bytes.
     pub(super) fn size_bytes(&self) -> Result<u64, StoreError> {
         let Some(path) = &self.path else { return Ok(0) };

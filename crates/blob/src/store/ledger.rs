@@ -9,7 +9,7 @@ use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::members::Pages;
 use super::root::{Root, RootRow};
-use super::space::{Bounds, inside_bytes};
+use super::space::Bounds;
 use super::{StoreError, pack, tables};
 use crate::any::AnyChunk;
 use crate::chunk::Chunk;
@@ -38,12 +38,14 @@ pub(super) struct Ledger<'t> {
     pub(super) used_bytes: u64,
     pub(super) reserved_bytes: u64,
     pub(super) cached_bytes: u64,
+    /// Bytes of chunks that went in this transaction: only the next one uses their pages anew.
+    pub(super) buried_bytes: u64,
     /// Chunks that this transaction brought.
     pub(super) new_chunks: u64,
     /// Where among the cache's uses eviction goes on: what is before it could not be evicted.
     pub(super) evict_from: u64,
     pub(super) bounds: &'t Bounds,
-    /// What the file took of the disk before this transaction.
+    /// What the file took of the disk when this transaction began.
     file_bytes: u64,
 }
 
@@ -72,6 +74,7 @@ impl<'t> Ledger<'t> {
             used_bytes: counter(tables::USED_BYTES)?,
             reserved_bytes: counter(tables::RESERVED_BYTES)?,
             cached_bytes: counter(tables::CACHED_BYTES)?,
+            buried_bytes: 0,
             new_chunks: 0,
             evict_from: 0,
             bounds,
@@ -80,10 +83,10 @@ impl<'t> Ledger<'t> {
         })
     }
 
-    /// Refuses if the disk, or the room inside the file beside `kept_bytes`, does not take `needed_bytes` of new chunks.
+    /// Refuses if the disk, or the room inside the file beside `kept_bytes` of chunks, does not take `needed_bytes` of new ones.
     pub(super) fn require_disk(&self, needed_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {
         let Some(floor) = &self.bounds.floor else { return Ok(()) };
-        floor.require(needed_bytes, inside_bytes(self.file_bytes, kept_bytes))
+        floor.require(needed_bytes, self.file_bytes, kept_bytes)
     }
 
     /// Writes what was held back. The transaction can be committed after it.

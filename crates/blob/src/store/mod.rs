@@ -77,9 +77,6 @@ use roots::Last;
 /// Bytes taken from a reader at a time: a multiple of the payload that keeps the calls few and the memory small.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What the cache yields to a write that found no room on the disk, in bytes: a segment's blob and more.
-const YIELD_BYTES: u64 = 64 << 20;
-
 /// A store of blobs. Cheap to clone; clones share the open file.
 #[derive(Debug, Clone)]
 pub struct ChunkStore {
@@ -212,6 +209,15 @@ impl ChunkStore {
         self.write(|ledger| ledger.release_owner(owner, Last::Free))
     }
 
+    /// Lets `to` hold all roots that `from` holds, in its place and all at once. Tells how many that were. Downloads stay with who began
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if one of them was found damaged; storage errors. Nothing has changed hands then.
+    pub fn hand_over(&self, from: &Owner, to: &Owner) -> Result<usize, StoreError> {
+        self.write(|ledger| ledger.hand_over(from, to))
+    }
+
     /// Removes a root, or what there is of its download, whoever holds it and also if it is pinned. For a blob that reads as
     /// [`StoreError::Corrupt`]: fetch or store it again afterwards. Tells whether there was anything.
     ///
@@ -225,24 +231,34 @@ impl ChunkStore {
     /// after the refusal: pages are used anew by the next transaction only.
     fn write<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = self.transact(work);
-        if let Err(StoreError::LowSpace { free_bytes, floor_bytes }) = outcome
+        if let Err(StoreError::LowSpace { free_bytes, floor_bytes, missing_bytes }) = outcome
             && space::may_rewrite(free_bytes, floor_bytes)
         {
-            self.transact(|ledger| ledger.yield_cache(YIELD_BYTES))?;
+            // The refusal is what the caller must hear, whatever comes of this: who waits for room tells it by that.
+            let _ = self.make_cache_yield(missing_bytes);
         }
         outcome
     }
 
     fn transact<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let file_bytes = self.inner.file.disk_bytes()?;
         let txn = self.inner.file.begin_write()?;
-        let mut ledger = Ledger::open(&txn, &self.inner.bounds, file_bytes)?;
+        // Not before its turn: whoever had the turn before may have made the file longer.
+        let file_bytes = self.inner.file.disk_bytes()?;
         let recent = std::mem::take(&mut *self.inner.recent());
-        ledger.note_uses(recent)?;
-        let outcome = work(&mut ledger)?;
-        ledger.finish()?;
-        txn.commit()?;
-        Ok(outcome)
+        let worked = Ledger::open(&txn, &self.inner.bounds, file_bytes).and_then(|mut ledger| {
+            ledger.note_uses(&recent)?;
+            let outcome = work(&mut ledger)?;
+            ledger.finish()?;
+            Ok(outcome)
+        });
+        let outcome = worked.and_then(|outcome| {
+            txn.commit()?;
+            Ok(outcome)
+        });
+        if outcome.is_err() {
+            self.recall_uses(recent);
+        }
+        outcome
     }
 }
 

@@ -20,7 +20,15 @@ impl ChunkStore {
     /// (of an encrypted one that was not stored as a whole, say), [`StoreError::Corrupt`] if an interior chunk is
     /// damaged; storage errors.
     pub fn pin(&self, reference: &Reference) -> Result<bool, StoreError> {
-        self.write(|ledger| ledger.pin(Target { address: *reference, key: None }))
+        self.pin_tree(&AnyReference::Plain(*reference))
+    }
+
+    /// As [`ChunkStore::pin`], for a reference of either kind.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::pin`].
+    pub fn pin_tree(&self, root: &AnyReference) -> Result<bool, StoreError> {
+        self.write(|ledger| ledger.pin(Target::of(root)))
     }
 
     /// As [`ChunkStore::pin`], for an encrypted tree. The key is used to find the chunks and not kept: the pin is
@@ -29,7 +37,7 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::pin`].
     pub fn pin_encrypted(&self, root: &EncryptedReference) -> Result<bool, StoreError> {
-        self.write(|ledger| ledger.pin(Target { address: root.address, key: Some(root.key) }))
+        self.pin_tree(&AnyReference::Encrypted(*root))
     }
 
     /// Lets `owner` hold what is at `reference`, as [`ChunkStore::pin`] would: a tree of any kind, or a single chunk.
@@ -38,12 +46,8 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::pin`].
     pub fn hold_tree(&self, owner: &Owner, reference: &AnyReference) -> Result<bool, StoreError> {
-        let key = match reference {
-            AnyReference::Plain(_) => None,
-            AnyReference::Encrypted(root) => Some(root.key),
-        };
         self.write(|ledger| {
-            let root = Target { address: reference.address(), key };
+            let root = Target::of(reference);
             ledger.adopt_tree(root)?;
             ledger.hold_root(owner.as_str(), root.address)
         })

@@ -116,6 +116,15 @@ impl Ledger<'_> {
         Ok(held.len() + begun.len())
     }
 
+    pub(super) fn hand_over(&mut self, from: &Owner, to: &Owner) -> Result<usize, StoreError> {
+        let held = tables::references_held(&self.holds, from.as_str())?;
+        for reference in held.iter().filter(|_| from != to) {
+            self.hold_root(to.as_str(), *reference)?;
+            self.let_go(from.as_str(), reference, Last::Free)?;
+        }
+        Ok(held.len())
+    }
+
     pub(super) fn discard(&mut self, reference: &Reference) -> Result<bool, StoreError> {
         let partial = self.remove_partial(reference)?;
         let complete = self.roots.get(reference.as_bytes())?.is_some();

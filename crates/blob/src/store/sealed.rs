@@ -4,7 +4,7 @@
 use manyhands_proto::Reference;
 use redb::ReadOnlyTable;
 
-use super::list::Listing;
+use super::list::{Listing, PART_ADDRESSES};
 use super::reader::ChunkPages;
 use super::root::Extent;
 use super::{ChunkStore, Owner, StoreError, tables};
@@ -27,7 +27,10 @@ impl ChunkStore {
         }
         let lists = txn.open_table(tables::LISTS)?;
         let (list, part, rest) = match root.extent {
-            Extent::Listed { list } => (list, parts(&lists, list)?, Vec::new()),
+            Extent::Listed { list } => {
+                let part = parts(&lists, list)?.saturating_sub(1);
+                (list, part, tables::list_part(&lists, list, part)?.unwrap_or_default())
+            }
             Extent::Single => (0, 0, vec![*address]),
             Extent::Blob { .. } => return Err(StoreError::NotFound { reference: *address }),
         };
@@ -35,7 +38,7 @@ impl ChunkStore {
     }
 
     /// Stores the chunks of one encrypted tree for `owner`, given in the order in which a [`SealedReader`] gives them.
-    /// Their belonging together is the caller's to have checked.
+    /// Their belonging together is the caller's to have checked, and their number to have bounded: they are in its memory.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::LowSpace`] or another storage error; nothing is kept then.
@@ -50,12 +53,13 @@ impl ChunkStore {
     }
 }
 
-/// Gives the chunks of an encrypted tree, root first. Each is verified on the way out.
+/// Gives the chunks of an encrypted tree, root first. Each is verified on the way out. It holds 1024 addresses and one chunk at a time, however
+/// large the tree is.
 pub struct SealedReader {
     pages: ChunkPages,
     lists: ReadOnlyTable<(u64, u32), &'static [u8]>,
     list: u64,
-    /// Parts of the list that were not begun.
+    /// Parts of the list that were not begun; all of them are full.
     part: u32,
     /// What is left of the part at hand; its end is next.
     rest: Vec<Reference>,
@@ -68,6 +72,11 @@ impl SealedReader {
     /// [`StoreError::Corrupt`] for a chunk that is damaged or lost; storage errors.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, StoreError> {
         self.next_address()?.map(|reference| self.pages.chunk(reference)).transpose()
+    }
+
+    /// Chunks that are still to come.
+    pub fn chunks_left(&self) -> u64 {
+        u64::from(self.part) * PART_ADDRESSES as u64 + self.rest.len() as u64
     }
 
     /// Moves past the first `count` chunks, without reading them.

@@ -72,16 +72,20 @@ impl Bounds {
 }
 
 impl Floor {
-    /// Refuses if there is not room for `needed_bytes` of chunks: `inside_bytes` of the file, then what the disk has above the floor.
-    pub(super) fn require(&self, needed_bytes: u64, inside_bytes: u64) -> Result<(), StoreError> {
+    /// Refuses if there is not room for `needed_bytes` of chunks: inside the file, which takes `file_bytes` of the disk and has `kept_bytes` of
+    /// chunks, then in what the disk has above the floor.
+    pub(super) fn require(&self, needed_bytes: u64, file_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {
         let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
-        let inside_bytes = if may_rewrite(free_bytes, self.bytes) { inside_bytes } else { 0 };
+        let inside_bytes = if may_rewrite(free_bytes, self.bytes) { inside_bytes(file_bytes, kept_bytes) } else { 0 };
         let growth_bytes = in_file(needed_bytes).saturating_sub(inside_bytes);
         if growth_bytes == 0 && inside_bytes > 0 {
             return Ok(());
         }
         if free_bytes < self.bytes.saturating_add(growth_bytes) {
-            return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes });
+            let room_bytes = file_bytes.saturating_add(free_bytes.saturating_sub(self.bytes));
+            let due_bytes = in_file(needed_bytes.saturating_add(kept_bytes)).saturating_add(OVERHEAD_BYTES);
+            let missing_bytes = of_file(due_bytes.saturating_sub(room_bytes));
+            return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes, missing_bytes });
         }
         Ok(())
     }
@@ -95,11 +99,70 @@ pub(super) const fn may_rewrite(free_bytes: u64, floor_bytes: u64) -> bool {
 
 /// What a file that takes `file_bytes` of the disk, with `kept_bytes` of chunks, takes in before it grows. A file shrinks little when chunks
 /// go, except by [`ChunkStore::gc`](super::ChunkStore::gc): their pages wait for others.
-pub(super) fn inside_bytes(file_bytes: u64, kept_bytes: u64) -> u64 {
+fn inside_bytes(file_bytes: u64, kept_bytes: u64) -> u64 {
     file_bytes.saturating_sub(in_file(kept_bytes)).saturating_sub(OVERHEAD_BYTES)
 }
 
 /// The file is up to 1.25 times as large as its chunks; see [`Usage`](super::Usage).
 const fn in_file(chunk_bytes: u64) -> u64 {
     chunk_bytes.saturating_add(chunk_bytes / 4)
+}
+
+/// Chunks that give way to so much of the file, rounded up.
+const fn of_file(file_bytes: u64) -> u64 {
+    file_bytes.saturating_sub(file_bytes / 5)
+}
+
+/// What the cache yields to a write that found no room on the disk, in bytes, if it has as much: a segment's blob and more, so that
+/// not each one of many small writes is refused.
+const YIELD_BYTES: u64 = 64 << 20;
+
+/// What of `cached_bytes` goes when `missing_bytes` would have to. Nothing if that would not be enough: it would be lost for nothing.
+pub(super) fn yield_bytes(missing_bytes: u64, cached_bytes: u64) -> u64 {
+    if missing_bytes > cached_bytes { 0 } else { missing_bytes.max(YIELD_BYTES).min(cached_bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fixed(u64);
+
+    impl FreeSpace for Fixed {
+        fn free_bytes(&self) -> io::Result<u64> {
+            Ok(self.0)
+        }
+    }
+
+    const MB: u64 = 1 << 20;
+
+    #[test]
+    fn a_refusal_says_what_would_have_to_go() {
+        for (free_bytes, file_bytes, kept_bytes, needed_bytes) in [
+            (90 * MB, 100 * MB, 70 * MB, 20 * MB),
+            (90 * MB, 100 * MB, 80 * MB, 1),
+            (101 * MB, 100 * MB, 70 * MB, 20 * MB),
+            (150 * MB, 400 * MB, 320 * MB, 300 * MB),
+            (99 * MB, 0, 0, 5_000),
+        ] {
+            let floor = Floor { bytes: 100 * MB, space: Box::new(Fixed(free_bytes)) };
+            let refused = floor.require(needed_bytes, file_bytes, kept_bytes);
+            let Err(StoreError::LowSpace { missing_bytes, .. }) = refused else { panic!("{refused:?}") };
+            if missing_bytes <= kept_bytes {
+                floor.require(needed_bytes, file_bytes, kept_bytes - missing_bytes).unwrap();
+            }
+            let fewer = kept_bytes - (missing_bytes.min(kept_bytes) - missing_bytes.min(kept_bytes) / 50);
+            floor.require(needed_bytes, file_bytes, fewer).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_cache_yields_as_much_as_is_missing_or_nothing() {
+        assert_eq!(yield_bytes(0, 0), 0);
+        assert_eq!(yield_bytes(5 * MB, 4 * MB), 0, "it would not be enough");
+        assert_eq!(yield_bytes(5 * MB, 5 * MB), 5 * MB);
+        assert_eq!(yield_bytes(5 * MB, 500 * MB), 64 * MB);
+        assert_eq!(yield_bytes(200 * MB, 500 * MB), 200 * MB);
+    }
 }

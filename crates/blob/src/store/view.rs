@@ -6,7 +6,6 @@ use manyhands_proto::{BlobRef, Reference};
 use redb::ReadableTable as _;
 
 use super::root::Extent;
-use super::space::inside_bytes;
 use super::{ChunkStore, Owner, StoreError, tables};
 use crate::shape;
 
@@ -146,19 +145,39 @@ impl ChunkStore {
     /// Storage errors; [`StoreError::Io`] also if the room on the disk cannot be told.
     pub fn admits(&self, size_bytes: u64) -> Result<Admission, StoreError> {
         let (usage, needed_bytes) = (self.usage()?, shape::stored_bytes(size_bytes));
-        let held_bytes = (usage.used_bytes + usage.reserved_bytes).saturating_sub(usage.cached_bytes);
-        let short_bytes = held_bytes.saturating_add(needed_bytes).saturating_sub(usage.limit_bytes);
-        if short_bytes > 0 {
-            return Ok(Admission::OverLimit { short_bytes });
-        }
-        let Some(floor) = &self.inner.bounds.floor else { return Ok(Admission::Yes) };
-        let kept_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes).saturating_sub(usage.cached_bytes);
-        match floor.require(needed_bytes, inside_bytes(self.inner.file.disk_bytes()?, kept_bytes)) {
+        match self.require_room(&usage, needed_bytes) {
             Ok(()) => Ok(Admission::Yes),
-            Err(StoreError::LowSpace { free_bytes, floor_bytes }) => {
+            Err(StoreError::Full { .. }) => {
+                let short_bytes = usage.held_bytes().saturating_add(needed_bytes).saturating_sub(usage.limit_bytes);
+                Ok(Admission::OverLimit { short_bytes })
+            }
+            Err(StoreError::LowSpace { free_bytes, floor_bytes, .. }) => {
                 Ok(Admission::LowSpace { free_bytes, floor_bytes })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Refuses an encrypted tree over `size_bytes` for which there is no room now, with what the cache yields, before any of it is fetched. It
+    /// reserves nothing.
+    pub(crate) fn require_sealed_room(&self, size_bytes: u64) -> Result<(), StoreError> {
+        self.require_room(&self.usage()?, shape::sealed_bytes(size_bytes))
+    }
+
+    fn require_room(&self, usage: &Usage, needed_bytes: u64) -> Result<(), StoreError> {
+        let (held_bytes, limit_bytes) = (usage.held_bytes(), usage.limit_bytes);
+        if held_bytes.saturating_add(needed_bytes) > limit_bytes {
+            let used_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes);
+            return Err(StoreError::Full { used_bytes, limit_bytes, needed_bytes });
+        }
+        let Some(floor) = &self.inner.bounds.floor else { return Ok(()) };
+        floor.require(needed_bytes, self.inner.file.disk_bytes()?, held_bytes)
+    }
+}
+
+impl Usage {
+    /// What is used or reserved and does not yield.
+    const fn held_bytes(&self) -> u64 {
+        self.used_bytes.saturating_add(self.reserved_bytes).saturating_sub(self.cached_bytes)
     }
 }

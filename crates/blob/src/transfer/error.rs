@@ -17,7 +17,8 @@ pub enum FetchError {
     TooLarge {
         /// The stated size.
         size_bytes: u64,
-        /// The bound, [`TransferLimits::blob_bytes_max`](super::TransferLimits::blob_bytes_max).
+        /// The bound: [`TransferLimits::blob_bytes_max`](super::TransferLimits::blob_bytes_max), for an encrypted one
+        /// [`SEALED_BYTES_MAX`](super::SEALED_BYTES_MAX) if that is less.
         max_bytes: u64,
     },
     /// The holder gave no chunks.

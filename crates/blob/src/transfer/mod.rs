@@ -31,7 +31,7 @@ mod wire;
 pub use error::{FetchError, ServeError};
 pub use fetch::{Fetched, fetch};
 pub use limits::TransferLimits;
-pub use sealed::{SealedDownload, fetch_sealed};
+pub use sealed::{SEALED_BYTES_MAX, SealedDownload, fetch_sealed};
 pub use serve::{BlobServer, SERVE_BATCH_CHUNKS, Served};
 pub use shared::{SHARED_BYTES_MIN, SOURCES_AT_ONCE, Shared, Sources, fetch_shared};
 pub use wire::{Kind, REQUEST_BYTES, Request, Status, WireError};

@@ -4,7 +4,10 @@
 //! root's key opens each interior chunk as it comes, so that it knows the address of every next one, and the first wrong
 //! byte ends the stream as for a plain blob. Chunks are all of one length, and their number follows from the size.
 
+use std::sync::Arc;
+
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::{BlobRef, Reference};
 use tokio::time::timeout;
 
@@ -16,23 +19,28 @@ use crate::encryption::EncryptedReference;
 use crate::read::{ReadError, Target, links, open};
 use crate::redundancy::{Level, Span};
 use crate::shape::{self, Scheme};
-use crate::store::{ChunkStore, Owner, StoreError};
+use crate::store::{ChunkStore, Owner};
 
-/// An encrypted tree on its way in. What came over one stream is kept for the next, in memory: segments are small.
+/// Largest blob that is fetched encrypted, in bytes: a segment, the largest of what a private job's prover is given. Its tree is held in memory
+/// until it is whole, with spans and links 34 MB at most, so that nothing is stored of half a tree.
+pub const SEALED_BYTES_MAX: u64 = SEGMENT_BYTES_MAX;
+
+/// An encrypted tree on its way in. What came over one stream is kept for the next, in memory; see [`SEALED_BYTES_MAX`].
 #[derive(Debug)]
 pub struct SealedDownload {
     root: EncryptedReference,
     size_bytes: u64,
     /// What is still to come, the next one last, each with the bytes of the blob below it.
     due: Vec<(Target, u64)>,
-    chunks: Vec<Chunk>,
+    /// Shared with the thread that stores them, so that they are in memory once.
+    chunks: Arc<Vec<Chunk>>,
 }
 
 impl SealedDownload {
-    /// Begins with nothing. The blob has `size_bytes`, not counting the padding.
+    /// Begins with nothing. The blob is said to have `size_bytes`, not counting the padding.
     pub fn new(root: EncryptedReference, size_bytes: u64) -> Self {
         let target = Target { address: root.address, key: Some(root.key) };
-        Self { root, size_bytes, due: vec![(target, size_bytes)], chunks: Vec::new() }
+        Self { root, size_bytes, due: vec![(target, size_bytes)], chunks: Arc::default() }
     }
 
     /// The address of the chunk that must come next; none once all have come.
@@ -67,12 +75,8 @@ impl SealedDownload {
                 self.due.push((child, below_bytes));
             }
         }
-        self.chunks.push(chunk);
+        Arc::make_mut(&mut self.chunks).push(chunk);
         Ok(())
-    }
-
-    fn store(&self, store: &ChunkStore, owner: &Owner) -> Result<(), StoreError> {
-        store.put_sealed(owner, &self.root.address, &self.chunks)
     }
 }
 
@@ -80,7 +84,8 @@ impl SealedDownload {
 /// held by `owner`, still encrypted.
 ///
 /// # Errors
-/// [`FetchError`]; the chunks that came before it stay in `download`.
+/// [`FetchError`]; the chunks that came before it stay in `download`. [`FetchError::TooLarge`], or [`FetchError::Store`] if there is no room
+/// for all of it, before anybody is asked.
 pub async fn fetch_sealed<S>(
     mut stream: S,
     store: &ChunkStore,
@@ -91,11 +96,13 @@ pub async fn fetch_sealed<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (size_bytes, max_bytes) = (download.size_bytes, limits.blob_bytes_max);
+    let (size_bytes, max_bytes) = (download.size_bytes, limits.blob_bytes_max.min(SEALED_BYTES_MAX));
     if size_bytes > max_bytes {
         return Err(FetchError::TooLarge { size_bytes, max_bytes });
     }
     if download.expected().is_some() {
+        let room = store.clone();
+        blocking(move || room.require_sealed_room(size_bytes)).await?;
         // Never more than a u32: no size that the limits allow has so many chunks.
         let skip_chunks = u32::try_from(download.received_chunks()).unwrap_or(u32::MAX);
         let blob = BlobRef { reference: download.root.address, size_bytes };
@@ -109,9 +116,9 @@ where
         // All is here. That the goodbye does not arrive changes nothing.
         let _ = timeout(limits.request_timeout, stream.close()).await;
     }
-    let (store, owner) = (store.clone(), owner.clone());
-    let done = SealedDownload { due: Vec::new(), chunks: download.chunks.clone(), ..*download };
-    Ok(blocking(move || done.store(&store, &owner)).await?)
+    let (store, owner, address) = (store.clone(), owner.clone(), download.root.address);
+    let chunks = Arc::clone(&download.chunks);
+    Ok(blocking(move || store.put_sealed(&owner, &address, &chunks)).await?)
 }
 
 async fn receive<S: AsyncRead + Unpin>(

@@ -11,6 +11,7 @@ use manyhands_proto::{BlobRef, NodeId};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::shared::{SHARED_BYTES_MIN, SOURCES_AT_ONCE};
 use super::wire::Kind;
 use super::{REQUEST_BYTES, Request, ServeError, Status, TransferLimits, blocking};
 use crate::chunk::{Chunk, WIRE_BYTES_MAX};
@@ -131,11 +132,21 @@ impl BlobServer {
             self.refuse(stream, status).await?;
             return failure.map_or(Ok(Served { blob: request.blob, status, chunks: 0 }), |error| Err(error.into()));
         };
-        // Twice the asker's own deadline, because that does not count the time its disk takes.
-        let waited = self.limits.deadline(stored_bytes(&request)).saturating_mul(2);
+        let waited = self.patience(&request, &reader);
         let sending = timeout(waited, self.send(stream, reader, request.take_chunks)).await;
         let chunks = sending.map_err(|_| ServeError::Stalled { waited })??;
         Ok(Served { blob: request.blob, status, chunks })
+    }
+
+    /// How long the asker may take for all that it is sent. Twice its own deadline, because that does not count the time its disk takes; and
+    /// an asker that draws a plain blob from several holders reads each at its share of the pace.
+    fn patience(&self, request: &Request, reader: &Source) -> Duration {
+        let sharers = match request.kind {
+            Kind::Plain if request.blob.size_bytes >= SHARED_BYTES_MIN => SOURCES_AT_ONCE,
+            Kind::Plain | Kind::Sealed => 1,
+        };
+        let limits = self.limits.clone().shared_by(sharers);
+        limits.deadline(stored_bytes(request, reader.chunks_left_max())).saturating_mul(2)
     }
 
     async fn open(&self, request: Request) -> Result<Source, StoreError> {
@@ -193,6 +204,14 @@ enum Source {
 }
 
 impl Source {
+    /// Chunks that there are to send, whatever the asker says of the blob's size. That of a plain blob was compared with ours.
+    fn chunks_left_max(&self) -> u64 {
+        match self {
+            Self::Plain(_) => u64::MAX,
+            Self::Sealed(reader) => reader.chunks_left(),
+        }
+    }
+
     fn is_sealed(&self) -> bool {
         matches!(self, Self::Sealed(_))
     }
@@ -222,9 +241,9 @@ fn counts(peers: &Mutex<BTreeMap<NodeId, usize>>) -> std::sync::MutexGuard<'_, B
     peers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes of what is asked for.
-fn stored_bytes(request: &Request) -> u64 {
-    let part_bytes = u64::from(request.take_chunks).saturating_mul(WIRE_BYTES_MAX as u64);
+/// Bytes of what is asked for, of `left_chunks` that there are at most.
+fn stored_bytes(request: &Request, left_chunks: u64) -> u64 {
+    let part_bytes = u64::from(request.take_chunks).min(left_chunks).saturating_mul(WIRE_BYTES_MAX as u64);
     request.kind.stored_bytes(request.blob.size_bytes).min(part_bytes)
 }
 

@@ -13,9 +13,13 @@ use crate::{Config, StartError};
 
 pub(crate) use wait::{RoomWait, keep, keep_with};
 
-/// Opens the store in the file `path`, within the configured limit and above the configured floor of its disk.
-pub(crate) fn open(config: &Config, path: &Path) -> Result<ChunkStore, StartError> {
-    let folder = path.parent().unwrap_or(path);
+/// Opens the store in the file `path` or makes it, within the configured limit and above the configured floor of its disk.
+///
+/// # Errors
+/// [`StartError::Store`]; in it, [`StoreError::AlreadyOpen`] if another process has it open.
+pub fn open(config: &Config, path: &Path) -> Result<ChunkStore, StartError> {
+    // A bare name is in the working directory.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let bounds = Bounds::new(config.store_limit_bytes).with_floor(config.store_floor_bytes, DiskSpace::of(folder));
     Ok(ChunkStore::open_within(path, bounds)?)
 }

@@ -70,7 +70,7 @@ mod tests {
     use crate::store::tests::on_test_disk;
 
     fn low() -> StoreError {
-        StoreError::LowSpace { free_bytes: 1, floor_bytes: 2 }
+        StoreError::LowSpace { free_bytes: 1, floor_bytes: 2, missing_bytes: 1 }
     }
 
     #[tokio::test(start_paused = true)]

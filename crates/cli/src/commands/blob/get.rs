@@ -4,9 +4,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use manyhands_blob::AnyReference;
 use serde_json::json;
 
-use super::reference::{ReferenceText, Root};
+use super::reference::ReferenceText;
 use super::store::StoreOptions;
 use super::{Outcome, off_thread};
 use crate::failure::Failure;
@@ -61,12 +62,12 @@ pub async fn run(args: GetArgs) -> Result<Outcome, Failure> {
 }
 
 /// Copies all of a tree, and tells how many bytes that were.
-fn copy(args: &GetArgs, root: Root, out: impl Write, name: &str) -> Result<u64, Failure> {
+fn copy(args: &GetArgs, root: AnyReference, out: impl Write, name: &str) -> Result<u64, Failure> {
     let opened = args.store.open()?;
     let max_bytes = args.max_bytes.unwrap_or(opened.limit_bytes);
     let mut tree = match root {
-        Root::Plain(reference) => opened.store.tree_reader(&reference, max_bytes)?,
-        Root::Encrypted(reference) => opened.store.encrypted_tree_reader(&reference, max_bytes)?,
+        AnyReference::Plain(reference) => opened.store.tree_reader(&reference, max_bytes)?,
+        AnyReference::Encrypted(reference) => opened.store.encrypted_tree_reader(&reference, max_bytes)?,
     };
     let unwritable = |error: io::Error| Failure::failed(format!("cannot write to {name}: {error}"));
     let mut out = BufWriter::with_capacity(WRITE_BYTES, out);

@@ -37,7 +37,7 @@ pub enum BlobCommand {
     /// Keeps what is at a reference until it is unpinned, whoever lets go of it.
     Pin(pin::PinArgs),
     /// Ends a pin. What nobody else holds stays until its room is needed.
-    Unpin(pin::UnpinArgs),
+    Unpin(pin::PinArgs),
     /// Removes what was put, and says so if others keep it.
     Rm(rm::RmArgs),
     /// Gives up old downloads, removes what nothing needs, and makes the store's file smaller.
@@ -78,8 +78,7 @@ impl BlobCommand {
             Self::Put(args) => args.json,
             Self::Get(args) => args.json,
             Self::Ls(args) => args.json,
-            Self::Pin(args) => args.json,
-            Self::Unpin(args) => args.json,
+            Self::Pin(args) | Self::Unpin(args) => args.json,
             Self::Rm(args) => args.json,
             Self::Gc(args) => args.json,
             Self::Scrub(args) => args.json,

@@ -5,28 +5,14 @@ use manyhands_blob::StoreError;
 use serde_json::json;
 
 use super::Outcome;
-use super::reference::{ReferenceText, Root};
+use super::reference::ReferenceText;
 use super::store::{StoreOptions, keepers};
 use crate::failure::Failure;
 
-/// Options of `blob pin`.
+/// Options of `blob pin` and of `blob unpin`.
 #[derive(Debug, Args)]
 #[command(mut_arg("worker", |worker| worker.hide(true)))]
 pub struct PinArgs {
-    /// The reference: 64 hexadecimal digits, or 128 if it is encrypted; - reads it from standard input.
-    #[arg(value_name = "REF")]
-    reference: ReferenceText,
-    #[command(flatten)]
-    store: StoreOptions,
-    /// Prints the result as JSON on standard output.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `blob unpin`.
-#[derive(Debug, Args)]
-#[command(mut_arg("worker", |worker| worker.hide(true)))]
-pub struct UnpinArgs {
     /// The reference: 64 hexadecimal digits, or 128 if it is encrypted; - reads it from standard input.
     #[arg(value_name = "REF")]
     reference: ReferenceText,
@@ -42,11 +28,7 @@ pub fn pin(args: &PinArgs) -> Result<Outcome, Failure> {
     let root = args.reference.read()?;
     let store = args.store.open()?.store;
     let address = root.address();
-    let pinned = match root {
-        Root::Plain(reference) => store.pin(&reference),
-        Root::Encrypted(reference) => store.pin_encrypted(&reference),
-    };
-    let is_new = pinned.map_err(|error| match error {
+    let is_new = store.pin_tree(&root).map_err(|error| match error {
         StoreError::Incomplete { missing, .. } if missing.contains(&address) => {
             StoreError::NotFound { reference: address }
         }
@@ -57,7 +39,7 @@ pub fn pin(args: &PinArgs) -> Result<Outcome, Failure> {
 }
 
 /// Ends a pin.
-pub fn unpin(args: &UnpinArgs) -> Result<Outcome, Failure> {
+pub fn unpin(args: &PinArgs) -> Result<Outcome, Failure> {
     let address = args.reference.read()?.address();
     let store = args.store.open()?.store;
     if !store.unpin(&address)? {

@@ -5,8 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
-use manyhands_blob::encryption::EncryptedReference;
-use manyhands_proto::Reference;
+use manyhands_blob::AnyReference;
 
 use crate::failure::Failure;
 
@@ -16,15 +15,6 @@ const LINE_BYTES_MAX: u64 = 256;
 /// A reference as it was given, not looked at yet: were it clap's to check, a mistyped key would be repeated on standard error.
 #[derive(Clone)]
 pub struct ReferenceText(String);
-
-/// What a reference names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Root {
-    /// A tree or chunk that everybody can read.
-    Plain(Reference),
-    /// One that needs this key.
-    Encrypted(EncryptedReference),
-}
 
 impl FromStr for ReferenceText {
     type Err = Infallible;
@@ -42,7 +32,7 @@ impl fmt::Debug for ReferenceText {
 
 impl ReferenceText {
     /// The reference; of `-`, the one in the first line of standard input.
-    pub fn read(&self) -> Result<Root, Failure> {
+    pub fn read(&self) -> Result<AnyReference, Failure> {
         if self.0 != "-" {
             return parse(&self.0);
         }
@@ -53,17 +43,7 @@ impl ReferenceText {
     }
 }
 
-impl Root {
-    /// Where its root chunk is; no secret.
-    pub const fn address(&self) -> Reference {
-        match self {
-            Self::Plain(reference) => *reference,
-            Self::Encrypted(reference) => reference.address,
-        }
-    }
-}
-
-fn parse(text: &str) -> Result<Root, Failure> {
+fn parse(text: &str) -> Result<AnyReference, Failure> {
     let text = text.trim();
     let path = text.strip_prefix("bzz://").unwrap_or(text);
     let reference = path.strip_suffix('/').unwrap_or(path);
@@ -73,8 +53,8 @@ fn parse(text: &str) -> Result<Root, Failure> {
     let digits = reference.strip_prefix("0x").unwrap_or(reference);
     let count = digits.chars().count();
     let root = match count {
-        64 => digits.parse().ok().map(Root::Plain),
-        128 => digits.parse().ok().map(Root::Encrypted),
+        64 => digits.parse().ok().map(AnyReference::Plain),
+        128 => digits.parse().ok().map(AnyReference::Encrypted),
         _ => None,
     };
     root.ok_or_else(|| {
@@ -95,14 +75,14 @@ mod tests {
     #[test]
     fn references_are_read_as_people_have_them() {
         let digits = "0123456789abcdef".repeat(4);
-        let plain = Root::Plain(digits.parse().unwrap());
+        let plain = AnyReference::Plain(digits.parse().unwrap());
         for text in [digits.clone(), format!("0x{digits}"), format!("bzz://{digits}/\n"), digits.to_uppercase()] {
             assert_eq!(parse(&text).unwrap(), plain, "{text}");
         }
         let both = format!("{digits}{}", "fe".repeat(32));
-        let Root::Encrypted(found) = parse(&format!("bzz://0x{both}")).unwrap() else { panic!("it has a key") };
+        let AnyReference::Encrypted(found) = parse(&format!("bzz://0x{both}")).unwrap() else { panic!("it has a key") };
         assert_eq!(found.reveal(), both);
-        assert_eq!(Root::Encrypted(found).address(), plain.address());
+        assert_eq!(AnyReference::Encrypted(found).address(), plain.address());
     }
 
     #[test]

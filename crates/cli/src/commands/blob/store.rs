@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use manyhands_blob::store::Entry;
 use manyhands_blob::{ChunkStore, StoreError};
-use manyhands_node::Config;
 use manyhands_node::data_dir::DataDir;
+use manyhands_node::{Config, StartError, open_store};
 
 use crate::failure::Failure;
 use crate::options::ConfigOptions;
@@ -63,11 +63,13 @@ impl StoreOptions {
     }
 }
 
+/// As a daemon would: within its limit, and above the floor of its disk.
 fn open(path: PathBuf, config: &Config) -> Result<Opened, Failure> {
     let limit_bytes = config.store_limit_bytes;
-    match ChunkStore::open(&path, limit_bytes) {
+    match open_store(config, &path) {
         Ok(store) => Ok(Opened { store, path, limit_bytes }),
-        Err(StoreError::AlreadyOpen { .. }) => Err(in_use(&path, config)),
+        Err(StartError::Store(StoreError::AlreadyOpen { .. })) => Err(in_use(&path, config)),
+        Err(StartError::Store(error)) => Err(error.into()),
         Err(error) => Err(error.into()),
     }
 }
