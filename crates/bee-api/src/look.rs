@@ -104,7 +104,7 @@ mod tests {
         for error in [
             StoreError::Io { source: io() },
             StoreError::DiskFull { source: io() },
-            StoreError::LowSpace { free_bytes: 1, floor_bytes: 2 },
+            StoreError::LowSpace { free_bytes: 1, floor_bytes: 2, missing_bytes: 1 },
             StoreError::Interrupted,
         ] {
             let error = LookError::from(error);

@@ -1,3 +1,5 @@
+//! Providers over real sockets on loopback: who is asked, in which order, and who is left out afterwards. Never the network.
+
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
