@@ -54,6 +54,7 @@ fn directly(session: &Session) -> Result<f64> {
     let task = ExecuteTask {
         program: &session.program,
         input: &session.input,
+        assumptions: &[],
         po2: Po2::try_from(16)?,
         cycles_max: 1 << 30,
         blobs: true,
@@ -71,7 +72,7 @@ fn directly(session: &Session) -> Result<f64> {
         let nonce = Nonce::for_lease(NodeId([1; 32]), Default::default(), segment.index, 1);
         receipts.push(prove_segment(&segment.blob, nonce)?);
     }
-    let receipt = composite_receipt(receipts.into_iter().map(Ok), &execution.journal, session.image_id)?;
+    let receipt = composite_receipt(receipts.into_iter().map(Ok), &[], &execution.journal, session.image_id)?;
     verify_receipt(&receipt, session.image_id)?;
     Ok(start.elapsed().as_secs_f64())
 }

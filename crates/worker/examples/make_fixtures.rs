@@ -22,8 +22,14 @@ fn main() -> Result<()> {
     let input = [&TURNS.to_le_bytes()[..], b"manyhands"].concat();
 
     let segments = Mutex::new(Vec::new());
-    let task =
-        ExecuteTask { program: &program, input: &input, po2: Po2::try_from(16)?, cycles_max: 1 << 30, blobs: true };
+    let task = ExecuteTask {
+        program: &program,
+        input: &input,
+        assumptions: &[],
+        po2: Po2::try_from(16)?,
+        cycles_max: 1 << 30,
+        blobs: true,
+    };
     let execution = execute(&task, &|report| {
         if let Report::Segment(segment) = report {
             segments.lock().unwrap_or_else(PoisonError::into_inner).push(segment);
