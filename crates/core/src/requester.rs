@@ -205,6 +205,9 @@ impl<P: ProofSystem> Requester<P> {
             Input::Executed { job, result } => {
                 with_job!(self, now, job, |j, cx| j.executed(result, cx));
             }
+            Input::Anew { job, attempts_from } => {
+                with_job!(self, now, job, |j, cx| j.begin_anew(attempts_from, cx));
+            }
             Input::Abort { job } => {
                 with_job!(self, now, job, |j, cx| j.fail(STOPPED.to_owned(), cx));
             }

@@ -11,6 +11,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
 use crate::requester::{AskId, Command, Context, Event};
 use crate::{Policy, ProofSystem, Time};
 
+mod anew;
 pub(crate) mod ready;
 pub mod step1_segment;
 pub mod step2_store;
@@ -137,6 +138,8 @@ pub struct Job<P: ProofSystem> {
     pub(crate) ready: ready::ReadyIndex,
     pub(crate) frontier: step5_combine::Frontier<P>,
     pub(crate) restored: Restored,
+    /// The number before that of a unit's first lease.
+    pub(crate) attempts_from: u32,
     pub(crate) announce_at: Option<Time>,
     /// Leases that are live: running, or with a result that is being checked.
     pub(crate) live: usize,
@@ -329,6 +332,7 @@ impl<P: ProofSystem> Job<P> {
             ready: ready::ReadyIndex::default(),
             frontier: step5_combine::Frontier::default(),
             restored,
+            attempts_from: 0,
             announce_at: None,
             live: 0,
             copies: 0,
@@ -377,7 +381,7 @@ impl<P: ProofSystem> Job<P> {
     pub(crate) fn open(&mut self, unit: Unit, entry: Entry<P>, cx: &mut Context<'_, P>) {
         let kept = if entry.inputs.is_empty() { None } else { self.restored.remove(&unit) };
         let kept = kept.filter(|kept| kept.lease.unit == unit && kept.lease.job == self.id);
-        self.ledger.insert(unit, Entry { since: cx.now, ..entry });
+        self.ledger.insert(unit, Entry { since: cx.now, attempts: entry.attempts.max(self.attempts_from), ..entry });
         self.reindex(unit, cx.policy);
         if let Some(kept) = kept {
             self.check_restored(kept, cx);

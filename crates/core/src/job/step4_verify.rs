@@ -154,14 +154,14 @@ impl<P: ProofSystem> Job<P> {
         refusal: Refusal,
         cx: &mut Context<'_, P>,
     ) {
+        // A kept result was valid when it came: our store has lost it, or the guest ran again and its segment came out differently.
+        let refusal = if is_here { Refusal { blame: Blame::Us, ..refusal } } else { refusal };
         let is_last = match refusal.blame {
-            // A kept result was valid when it came, so what is wrong with it now is our store's fault.
-            Blame::Peer if is_here => true,
             Blame::Peer => {
                 cx.peers.offend(cx.now, &node, &refusal.reason, cx.policy);
                 true
             }
-            Blame::Network => is_here || self.fetched_in_vain(lease) >= cx.policy.fetches_max,
+            Blame::Network => self.fetched_in_vain(lease) >= cx.policy.fetches_max,
             Blame::Us => is_here,
         };
         if is_last {

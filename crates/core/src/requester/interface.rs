@@ -64,6 +64,13 @@ pub enum Input<P: ProofSystem> {
         /// Its figures.
         result: Result<ExecutionInfo, String>,
     },
+    /// The guest has to run once more: its run was cut off, or a segment that it left is lost.
+    Anew {
+        /// The job.
+        job: JobId,
+        /// The number before that of each unit's next lease: beyond that of any lease that there was.
+        attempts_from: u32,
+    },
     /// The requester wants the job no more.
     Abort {
         /// The job.
@@ -248,6 +255,11 @@ pub enum Event {
         po2: Po2,
         /// Why; nothing if there was no choice after all.
         sizing: Option<Sizing>,
+    },
+    /// A job's guest runs once more: segments that are known of it are void.
+    BegunAnew {
+        /// The job.
+        job: JobId,
     },
     /// A unit was leased.
     Leased {

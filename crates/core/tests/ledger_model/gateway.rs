@@ -116,6 +116,7 @@ impl Gateway {
         while let Some(event) = self.core.poll_event() {
             said.extend(match event {
                 Event::Sized { job, .. } => panic!("the size of {job} was given"),
+                Event::BegunAnew { job } => panic!("nobody asked for {job} to run again"),
                 Event::Leased { lease, node, predicted_ms, is_copy } => {
                     self.count.leased(is_copy);
                     let (ask, given): (AskId, Lease) = leases.remove(&lease).expect("a lease is an answer");

@@ -21,6 +21,7 @@ impl Book {
             Input::Segmented { job, segment } => self.cut(*job, segment.index),
             Input::Stored { job, index, .. } => self.store(*job, *index),
             Input::Executed { job, result } => self.executed(*job, result.as_ref().map_or(0, |info| info.segments)),
+            Input::Anew { job, .. } => panic!("the guest of {job} ran to its end"),
             Input::Abort { job } | Input::Broken { job, .. } => self.fail(*job),
             Input::Assembled { job, result } => self.assembled(*job, result.is_ok()),
             Input::Hello { node, capabilities, ask, .. } => {

@@ -1,6 +1,7 @@
 //! A gateway that starts again: kept results are checked, not trusted, and nodes that still work for it find their way.
 
 use manyhands_core::job::{Outcome, Receipted, Restored, UnitState};
+use manyhands_core::requester::{Event, Input};
 use manyhands_core::{Check, Parts};
 use manyhands_proto::message::{Blame, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
@@ -57,6 +58,56 @@ fn a_resolution_that_was_kept_is_checked_and_the_next_one_leased() {
     assert_eq!(lease.inputs, [blob(70), blob(61)]);
     desk.complete(node(2), lease.id);
     desk.assemble();
+}
+
+/// Story: of two segments the first is proved when it turns out that the second is lost. The guest runs again.
+#[test]
+fn a_guest_that_runs_anew_keeps_what_still_proves_its_segments() {
+    let mut desk = Desk::with_job(Outcome::Composite, 2);
+    let (proved, running) = (desk.lease(node(1)), desk.lease(node(2)));
+    desk.complete(node(1), proved.id);
+    desk.events();
+    desk.send(Input::Anew { job: JOB, attempts_from: 1_000 });
+    assert_eq!(desk.cancelled(), (node(2), running.id));
+    assert_eq!(desk.events(), [Event::BegunAnew { job: JOB }]);
+    assert!(desk.executes());
+    // Its late result is of the old run, and costs nobody anything.
+    let late = desk.done(node(2), running.id, blob(80));
+    assert_eq!(desk.answer(late), Response::Stale);
+
+    (0..2).for_each(|index| desk.segment(index));
+    let collect = desk.collect();
+    assert_eq!((collect.is_here, collect.lease), (true, proved.id), "checked against the new segment's claim");
+    desk.verdict(&collect, Ok(()));
+    let again = desk.lease(node(2));
+    assert_eq!(again.id, proves(running.id.unit.range().start, 1_001));
+    desk.complete(node(2), again.id);
+    desk.executed(2);
+    let Parts::Composite(parts, _) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!(parts.len(), 2);
+    assert!([1, 2].iter().all(|number| desk.core.peers().get(&node(*number)).unwrap().offences == 0));
+}
+
+#[test]
+fn a_proof_of_a_segment_that_came_out_differently_is_made_again() {
+    let mut desk = Desk::with_job(Outcome::Succinct, 1);
+    let proof = desk.lease(node(1)).id;
+    desk.complete(node(1), proof);
+    desk.announced();
+    desk.send(Input::Anew { job: JOB, attempts_from: 1_000 });
+    assert!(desk.executes());
+    desk.segment(0);
+    let collect = desk.collect();
+    desk.verdict(&collect, Err(Blame::Peer));
+    assert_eq!(desk.core.peers().get(&node(1)).unwrap().offences, 0, "it was right when it came");
+    desk.announced();
+    let again = desk.lease(node(1)).id;
+    assert_eq!(again, proves(0, 1_001));
+    desk.complete(node(1), again);
+    desk.executed(1);
+    desk.announced();
+    assert_eq!(desk.lease(node(1)).id.unit, Unit::Lift(0));
+    desk.send(Input::Anew { job: JobId([8; 16]), attempts_from: 0 });
 }
 
 #[test]

@@ -297,6 +297,7 @@ impl World {
             Event::JobDone { .. } => self.is_done = true,
             Event::JobFailed { reason, .. } => self.failure = Some(reason),
             Event::Sized { .. }
+            | Event::BegunAnew { .. }
             | Event::Resumed { .. }
             | Event::Leased { .. }
             | Event::GivenBack { .. }

@@ -142,16 +142,29 @@ impl JobsDb {
         Ok(())
     }
 
+    /// Writes down that a job's guest runs once more, and forgets the segments of the run before: a guest that draws randomness from its
+    /// host has others now. Its results stay, to be checked against what comes. Tells how many runs there were.
+    pub(crate) fn begin_anew(&mut self, job: JobId) -> Result<u32> {
+        let transaction = self.0.transaction()?;
+        transaction.execute("UPDATE jobs SET execution = NULL, runs = runs + 1 WHERE job = ?1", [job.0])?;
+        transaction.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
+        let runs = transaction.query_row("SELECT runs FROM jobs WHERE job = ?1", [job.0], |row| row.get(0))?;
+        transaction.commit()?;
+        Ok(runs)
+    }
+
+    /// A segment of a job.
+    pub(crate) fn segment(&self, job: JobId, index: u32) -> Result<Option<SegmentRow>> {
+        let sql = "SELECT idx, po2, claim, blob, blob_bytes, key FROM segments WHERE job = ?1 AND idx = ?2";
+        self.0.prepare(sql)?.query_row(params![job.0, index], segment_row).optional()
+    }
+
     /// A job's execution, if its guest had ended before a restart.
-    ///
-    /// A guest draws randomness from its host, so a second run has other segments: what an unfinished run left is removed here.
     pub(crate) fn execution(&self, job: JobId) -> Result<Option<(Execution, Vec<SegmentRow>)>> {
         let mut query = self.0.prepare("SELECT execution FROM jobs WHERE job = ?1")?;
         let bytes: Option<Vec<u8>> = query.query_row([job.0], |row| row.get(0)).optional()?.flatten();
         let Some(execution) = bytes.and_then(|bytes| manyhands_proto::decode::<Execution>(&bytes, bytes.len()).ok())
         else {
-            self.0.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
-            self.0.execute("DELETE FROM results WHERE job = ?1", [job.0])?;
             return Ok(None);
         };
         let mut query = self
@@ -233,7 +246,7 @@ const STEPS: [&str; 5] = [
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
     "ALTER TABLE jobs ADD COLUMN circle BLOB; ALTER TABLE segments ADD COLUMN key BLOB",
-    "ALTER TABLE jobs ADD COLUMN assumptions BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE jobs ADD COLUMN assumptions BLOB NOT NULL DEFAULT x''; ALTER TABLE jobs ADD COLUMN runs INTEGER NOT NULL DEFAULT 0",
 ];
 
 /// The first format. Its tables may be there under format 0: it was once written after them.
@@ -395,6 +408,29 @@ mod tests {
         assert_eq!(read, rows);
         for (row, key) in rows.iter().zip([None, Some(BlobKey([9; 32]))]) {
             assert_eq!(db.execution(row.job).unwrap().unwrap().1, [segment(key)]);
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_begun_anew_forgets_segments_and_keeps_results() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = JobsDb::open(&dir.path().join("jobs.db")).unwrap();
+        let row = row(1, Priority::Normal);
+        let blob = row.program;
+        let segment = SegmentRow { index: 2, po2: Po2::MIN, claim: vec![1], blob, key: None };
+        let lease = LeaseId { job: row.job, unit: Unit::Prove(2), attempt: 1 };
+        let result = Receipted { lease, node: NodeId([1; 32]), receipt: blob, elapsed_ms: 5 };
+        let journal = serde_bytes::ByteBuf::new();
+        let execution = Execution { image_id: row.image_id, segments: 3, user_cycles: 1, total_cycles: 1, journal };
+        db.submit(&row).unwrap();
+        for runs in 1..=2 {
+            db.add_segment(row.job, &segment).unwrap();
+            db.add_result(&result).unwrap();
+            db.add_execution(row.job, &execution).unwrap();
+            assert_eq!(db.segment(row.job, 2).unwrap(), Some(segment.clone()));
+            assert_eq!(db.begin_anew(row.job).unwrap(), runs);
+            assert_eq!((db.segment(row.job, 2).unwrap(), db.execution(row.job).unwrap()), (None, None));
+            assert_eq!(db.results(row.job).unwrap().len(), 1);
         }
     }
 

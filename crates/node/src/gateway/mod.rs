@@ -34,6 +34,7 @@ mod owners;
 mod privacy;
 mod questions;
 mod room;
+mod runs;
 mod shelf;
 mod shell;
 mod sqlite;

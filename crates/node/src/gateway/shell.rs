@@ -9,18 +9,16 @@ use manyhands_api::types::{Incident, JobStatus, Problem};
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
 use manyhands_core::view::JobView;
-use manyhands_core::{ExecutionInfo, Origin, Policy, SegmentInfo};
+use manyhands_core::{Origin, Policy};
 use manyhands_net::{Net, NetError, NetEvent, Reply, peer_text};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
-use manyhands_proto::worker::{Execution, Identity};
+use manyhands_proto::worker::Identity;
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId};
-use manyhands_zkvm::Claim;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::assumptions::in_order;
-use super::jobs_db::{JobRow, JobsDb, SegmentRow};
+use super::jobs_db::{JobRow, JobsDb};
 use super::questions::Question;
 use super::tasks::{Claimed, Feedback, Tasks};
 use crate::blobs;
@@ -40,11 +38,13 @@ pub(crate) struct OpenJob {
     pub(crate) row: JobRow,
     pub(crate) journal: Vec<u8>,
     /// The claims that the guest relied on, as its last segment says.
-    relied_on: Vec<Digest>,
+    pub(super) relied_on: Vec<Digest>,
     pub(crate) receipt: Option<BlobRef>,
     pub(crate) log: Vec<u8>,
     pub(crate) incidents: VecDeque<Incident>,
-    execution: Option<AbortHandle>,
+    pub(super) execution: Option<AbortHandle>,
+    /// How often its guest's run was cut off since this gateway began with it.
+    pub(super) cut_off: u32,
 }
 
 /// Where the loop's inputs come from.
@@ -94,26 +94,6 @@ impl Shell {
         }
     }
 
-    /// Takes jobs up again that were open when the gateway stopped.
-    pub(crate) fn resume(&mut self) -> rusqlite::Result<usize> {
-        let rows = self.db.open_jobs()?;
-        let count = rows.len();
-        for row in rows {
-            let job = row.job;
-            let execution = self.db.execution(job)?;
-            let restored = self.db.results(job)?;
-            tracing::info!(%job, executed = execution.is_some(), verified = restored.len(), "resuming");
-            self.begin(row, restored);
-            if let Some((execution, segments)) = execution {
-                // The guest ran to its end: its segments are here, and the order to run it again is moot.
-                self.moot.insert(job);
-                segments.into_iter().for_each(|segment| self.segmented(job, segment));
-                self.executed(job, execution);
-            }
-        }
-        Ok(count)
-    }
-
     /// Runs until `shutdown`.
     pub(crate) async fn run(mut self, mut sources: Sources, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
@@ -143,6 +123,7 @@ impl Shell {
             log: Vec::new(),
             incidents: VecDeque::new(),
             execution: None,
+            cut_off: 0,
         };
         let circle = open.row.circle.clone();
         self.open.insert(job, open);
@@ -198,7 +179,10 @@ impl Shell {
                 Input::Heartbeat { node, lease, stage, remaining_ms, ask }
             }
             Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
-            Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },
+            Request::Fail { lease, reason } => {
+                self.look_for_what_was_not_fetched(lease, &reason);
+                Input::Fail { node, lease, reason, ask }
+            }
             // Gateways cancel; nobody cancels a gateway's work. Dropping the reply closes the stream.
             Request::Cancel(_) => return,
         };
@@ -236,6 +220,7 @@ impl Shell {
                     open.receipt = Some(receipt);
                 }
             }
+            Feedback::CutOff { job, reason } => self.cut_off(job, reason),
             Feedback::StillHeld { job } => drop(self.loose.insert(job)),
             Feedback::Addresses(addresses) => {
                 self.me.addresses.clone_from(&addresses);
@@ -257,41 +242,8 @@ impl Shell {
         tokio::spawn(self.tasks.clone().let_go(job, may_cache));
     }
 
-    /// Steps I and II: a segment is cut and stored.
-    fn segmented(&mut self, job: JobId, segment: SegmentRow) {
-        let now = self.clock.now();
-        match Claim::decode(&segment.claim) {
-            Ok(claim) => {
-                if let Some(open) = self.open.get_mut(&job) {
-                    open.relied_on.extend(claim.assumptions());
-                }
-                let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
-                self.core.handle(now, Input::Segmented { job, segment: info });
-                self.core
-                    .handle(now, Input::Stored { job, index: segment.index, blob: segment.blob, key: segment.key });
-            }
-            Err(error) => {
-                let reason = format!("segment {} has no claim: {error}", segment.index);
-                self.core.handle(now, Input::Broken { job, reason });
-            }
-        }
-    }
-
-    fn executed(&mut self, job: JobId, execution: Execution) {
-        tracing::info!(%job, segments = execution.segments, cycles = execution.user_cycles, "the guest ended");
-        let Some(open) = self.open.get_mut(&job) else { return };
-        open.journal = execution.journal.into_vec();
-        let result = in_order(&open.row.assumptions, &open.relied_on).map(|assumptions| ExecutionInfo {
-            segments: execution.segments,
-            user_cycles: execution.user_cycles,
-            total_cycles: execution.total_cycles,
-            assumptions,
-        });
-        self.core.handle(self.clock.now(), Input::Executed { job, result });
-    }
-
     /// A job whose progress cannot be written down does not go on: it could not survive a restart.
-    fn or_broken(&mut self, job: JobId, written: rusqlite::Result<()>) {
+    pub(super) fn or_broken(&mut self, job: JobId, written: rusqlite::Result<()>) {
         if let Err(error) = written {
             let reason = Self::database(&error).message;
             self.core.handle(self.clock.now(), Input::Broken { job, reason });
@@ -364,6 +316,8 @@ impl Shell {
                 }
                 self.or_broken(job, written);
             }
+            // What was known of it is void already in the database.
+            Event::BegunAnew { job } => tracing::info!(%job, "begun anew"),
             Event::Leased { lease, node, predicted_ms, is_copy } => {
                 tracing::info!(%lease, node = %node.short(), predicted_s = predicted_ms / 1000, is_copy, "leased");
             }
@@ -378,8 +332,8 @@ impl Shell {
                 tracing::info!(%lease, node = %node.short(), "let go: it is slow by its own word, and others will be done well before");
             }
             Event::Verified { result } => {
-                tracing::info!(lease = %result.lease, node = %result.node.short(), "verified");
                 let written = self.db.add_result(&result);
+                tracing::info!(lease = %result.lease, node = %result.node.short(), "verified");
                 self.or_broken(result.lease.job, written);
             }
             Event::Refused { lease, node, refusal } => {

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use manyhands_blob::encryption::{ChunkKey, EncryptedReference};
 use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_core::requester::Input;
 use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use manyhands_proto::message::{Blame, Holder};
 use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
@@ -23,7 +24,7 @@ use crate::blobs::{BlobError, on_store};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
 use crate::store::RoomWait;
-use crate::worker::{Heard, Worker, WorkerOptions};
+use crate::worker::{Heard, Worker, WorkerError, WorkerOptions};
 
 /// What a task tells the event loop.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum Feedback {
     Segment { job: JobId, segment: SegmentRow },
     /// The guest ended well.
     Executed { job: JobId, execution: Box<Execution> },
+    /// The guest's run was cut off, through no fault of its own as far as can be seen; or a segment that it left is lost.
+    CutOff { job: JobId, reason: String },
     /// The job has ended, and its blobs could not be released.
     StillHeld { job: JobId },
     /// Where the gateway can be dialled now.
@@ -101,7 +104,30 @@ impl Tasks {
             Ok(execution) => {
                 let _ = self.feedback.send(Feedback::Executed { job, execution: Box::new(execution) }).await;
             }
-            Err(reason) => self.tell(Input::Executed { job, result: Err(reason) }).await,
+            Err(CutShort::Worker(error @ WorkerError::Died { .. })) => {
+                let _ = self.feedback.send(Feedback::CutOff { job, reason: error.to_string() }).await;
+            }
+            Err(CutShort::Worker(error)) => {
+                self.tell(Input::Executed { job, result: Err(error.to_string()) }).await;
+            }
+            Err(CutShort::Ours(reason)) => self.tell(Input::Executed { job, result: Err(reason) }).await,
+        }
+    }
+
+    /// Looks whether a segment's blob is there and whole, and says so if it is not.
+    pub(crate) async fn look_at(self, job: JobId, segments: Vec<SegmentRow>) {
+        for segment in segments {
+            let (blob, index) = (segment.blob, segment.index);
+            let read = self.on_store(move |store| read_whole(store, &segment));
+            if let Err(
+                error @ (StoreError::NotFound { .. } | StoreError::Corrupt { .. } | StoreError::Incomplete { .. }),
+            ) = read.await
+            {
+                tracing::warn!(%job, index, blob = %blob.reference.short(), %error, "a segment is lost");
+                let reason = format!("segment {index} is lost: {error}");
+                let _ = self.feedback.send(Feedback::CutOff { job, reason }).await;
+                return;
+            }
         }
     }
 
@@ -116,7 +142,7 @@ impl Tasks {
         read.await.map_err(|error| error.to_string())
     }
 
-    async fn run_guest(&self, row: &JobRow) -> Result<Execution, String> {
+    async fn run_guest(&self, row: &JobRow) -> Result<Execution, CutShort> {
         let (program, input) = self.program(row).await?;
         let task = Task::Execute {
             program: ByteBuf::from(program),
@@ -267,6 +293,35 @@ impl Tasks {
     }
 }
 
+/// Why a guest's run came to no end.
+enum CutShort {
+    /// The worker's word, or its death.
+    Worker(WorkerError),
+    /// Our own store's or Bee node's.
+    Ours(String),
+}
+
+impl From<WorkerError> for CutShort {
+    fn from(error: WorkerError) -> Self {
+        Self::Worker(error)
+    }
+}
+
+impl From<String> for CutShort {
+    fn from(reason: String) -> Self {
+        Self::Ours(reason)
+    }
+}
+
+/// Reads a segment's blob, encrypted or not, and keeps nothing of it.
+fn read_whole(store: &ChunkStore, segment: &SegmentRow) -> Result<(), StoreError> {
+    let Some(key) = segment.key else { return store.read_blob(&segment.blob, SEGMENT_BYTES_MAX).map(drop) };
+    let root = EncryptedReference { address: segment.blob.reference, key: ChunkKey::new(key.0) };
+    let mut reader = store.encrypted_tree_reader(&root, SEGMENT_BYTES_MAX)?;
+    while reader.next_piece()?.is_some() {}
+    Ok(())
+}
+
 fn build_receipt(store: &ChunkStore, parts: Parts<Zkvm>, journal: &[u8], image_id: Digest) -> Result<Vec<u8>, String> {
     let read = |blob: BlobRef| store.read_blob(&blob, RECEIPT_BYTES_MAX).map_err(std::io::Error::other);
     let built = match parts {
@@ -318,5 +373,28 @@ pub(crate) mod tests {
             checks: Arc::new(Semaphore::new(1)),
         };
         (tasks, fed_back)
+    }
+
+    /// A plain and an encrypted one: found whole, then lost.
+    #[tokio::test]
+    async fn a_segment_that_is_lost_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 24).unwrap();
+        let (tasks, mut fed_back) = tasks(store.clone(), Storage::Embedded).await;
+        let job = JobId([1; 16]);
+        let plain = tasks.keep(owner_of(job), vec![5; 20_000]).await.unwrap();
+        let (sealed, key) = tasks.keep_sealed(owner_of(job), vec![6; 20_000]).await.unwrap();
+        let segment = |blob, key| SegmentRow { index: 3, po2: manyhands_proto::Po2::MIN, claim: Vec::new(), blob, key };
+        let segments = [segment(plain, None), segment(sealed, Some(key))];
+        for lost in segments {
+            tasks.clone().look_at(job, vec![lost.clone()]).await;
+            assert!(fed_back.try_recv().is_err(), "it is there");
+            store.release(&owner_of(job), &lost.blob.reference).unwrap();
+            tasks.clone().look_at(job, vec![lost]).await;
+            let told = fed_back.try_recv().unwrap();
+            assert!(
+                matches!(told, Feedback::CutOff { job: of, reason } if of == job && reason.contains("segment 3 is lost"))
+            );
+        }
     }
 }

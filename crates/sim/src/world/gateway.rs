@@ -171,6 +171,7 @@ impl World<'_> {
                 self.log.line(now_ms, gateway, 19).number(u64::from(job_number(&job))).number(u64::from(po2.get()));
                 self.sized(&job, po2);
             }
+            Event::BegunAnew { job } => return Err(format!("nobody asked for {job} to run again")),
             Event::Leased { lease, node, predicted_ms, .. } => {
                 let (job, node) = (job_number(&lease.job), number_of(&node));
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);

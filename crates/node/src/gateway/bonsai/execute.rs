@@ -14,8 +14,9 @@ use tokio::task::AbortHandle;
 
 use super::Desk;
 use super::book::{End, SessionRow};
+use crate::gateway::runs::RUNS_MAX;
 use crate::gateway::sqlite::unix_ms;
-use crate::worker::{Heard, Worker, WorkerOptions};
+use crate::worker::{Heard, Worker, WorkerError, WorkerOptions};
 
 /// Segments are only counted here; these are as large as the weakest machine would prove.
 const PO2: u8 = 20;
@@ -106,8 +107,22 @@ impl Desk {
             cycles_max: row.cycles_max,
             blobs: false,
         };
+        for run in 1.. {
+            match self.run_once(&task, seen).await {
+                // A worker that died need not be the guest's fault.
+                Err(error @ WorkerError::Died { .. }) if run < RUNS_MAX => {
+                    tracing::warn!(session = %row.id, %error, "the guest is run once more");
+                    *lock(seen) = Seen::default();
+                }
+                ended => return ended.map_err(|error| error.to_string()),
+            }
+        }
+        Err("the guest was not run".to_owned())
+    }
+
+    async fn run_once(&self, task: &Task, seen: &Mutex<Seen>) -> Result<Execution, WorkerError> {
         let mut worker = Worker::spawn(&self.door.tasks.worker, WorkerOptions::default())?;
-        worker.begin(&task).await?;
+        worker.begin(task).await?;
         loop {
             match worker.hear().await? {
                 Heard::Ended(execution) => return Ok(*execution),

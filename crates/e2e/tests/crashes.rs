@@ -1,0 +1,145 @@
+//! A gateway, its nodes and their workers, killed at random again and again over a run of jobs: what was acknowledged comes to its end,
+//! and what was verified is proved once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bonsai_sdk::non_blocking::{Client, SessionId};
+use manyhands_core::Outcome;
+use manyhands_e2e::daemon::{GatewayProcess, NodeProcess};
+use manyhands_e2e::gateway::Requester;
+use manyhands_e2e::{guest, tiny_input, until};
+use manyhands_proto::JobId;
+use manyhands_zkvm::verify_receipt;
+
+/// Processes that are killed.
+const KILLS: u32 = 50;
+
+/// Jobs that are open at the same time, until the last kill.
+const OPEN_JOBS: usize = 3;
+
+/// The same numbers at each run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// What the gateway has acknowledged.
+struct Promised {
+    requester: Requester,
+    bonsai: Client,
+    jobs: Vec<(JobId, String)>,
+    sessions: Vec<(SessionId, String)>,
+}
+
+impl Promised {
+    /// Submits until so many jobs are open, and one session that executes. Whatever is lost to a gateway that is down was not promised.
+    async fn top_up(&mut self) -> Result<()> {
+        let (program, image_id) = guest("tiny")?;
+        let open = until("the gateway's word on its jobs", async || {
+            let Ok(status) = self.requester.client.status().await else { return Ok(None) };
+            let is_open = |phase: &str| phase == "open" || phase == "assembling";
+            Ok(Some(status.jobs.iter().filter(|job| is_open(&job.phase)).count()))
+        })
+        .await?;
+        for _ in open..OPEN_JOBS {
+            let message = format!("job {}", self.jobs.len());
+            let submitted = self.requester.submit(&program, tiny_input(0, &message), 16, Outcome::Composite).await;
+            submitted.into_iter().for_each(|job| self.jobs.push((job, message.clone())));
+        }
+        let message = format!("session {}", self.sessions.len());
+        let session = async {
+            let image = image_id.to_string();
+            self.bonsai.upload_img(&image, program).await?;
+            let input = self.bonsai.upload_input(tiny_input(0, &message)).await?;
+            self.bonsai.create_session(image, input, vec![], true).await
+        };
+        let session = session.await;
+        session.into_iter().for_each(|session| self.sessions.push((session, message.clone())));
+        Ok(())
+    }
+
+    /// Waits for all of it.
+    async fn kept(&self) -> Result<()> {
+        let (_, image_id) = guest("tiny")?;
+        for (job, message) in &self.jobs {
+            let (_, receipt) = self.requester.done(*job).await.with_context(|| message.clone())?;
+            let summary = verify_receipt(&receipt, image_id)?;
+            ensure!(summary.journal.ends_with(message.as_bytes()), "{message}: {:?}", summary.journal);
+        }
+        for (session, message) in &self.sessions {
+            let journal = until("a journal", async || {
+                let status = session.status(&self.bonsai).await?;
+                ensure!(matches!(status.status.as_str(), "RUNNING" | "SUCCEEDED"), "{message}: {:?}", status.error_msg);
+                if status.status == "RUNNING" {
+                    return Ok(None);
+                }
+                Ok(Some(session.exec_only_journal(&self.bonsai).await?))
+            })
+            .await?;
+            ensure!(journal.ends_with(message.as_bytes()), "{message}: {journal:?}");
+        }
+        Ok(())
+    }
+}
+
+/// Kills one process; of those that are left to be started again, it starts it.
+fn kill_one(chance: &mut Chance, gateway: &mut GatewayProcess, nodes: &mut [NodeProcess]) -> Result<&'static str> {
+    let node = usize::try_from(chance.below(nodes.len() as u64))?;
+    match chance.below(10) {
+        0..4 => gateway.restart().map(|()| "gateway"),
+        4..6 => Ok(if gateway.kill_worker_now()? { "gateway's worker" } else { "nobody" }),
+        6..8 => nodes[node].restart().map(|()| "node"),
+        _ => Ok(if nodes[node].kill_worker_now()? { "node's worker" } else { "nobody" }),
+    }
+}
+
+/// Which attempts of each unit were verified, as the gateway's log says; a result that was kept over a restart is told again.
+fn verified(log: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut units: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in log.lines().filter(|line| line.contains(" verified ")) {
+        let Some((_, told)) = line.split_once("lease=") else { continue };
+        let Some((unit, attempt)) = told.split_once(" #") else { continue };
+        units.entry(unit.to_owned()).or_default().insert(attempt.to_owned());
+    }
+    units
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
+    let mut gateway = GatewayProcess::start()?;
+    let mut nodes = [NodeProcess::start(&gateway.address)?, NodeProcess::start(&gateway.address)?];
+    let mut promised = Promised {
+        requester: Requester::of(&gateway.http)?,
+        bonsai: Client::from_parts(gateway.http.clone(), "anybody".to_owned(), "3.0.6")?,
+        jobs: Vec::new(),
+        sessions: Vec::new(),
+    };
+    let mut chance = Chance(7);
+    let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
+    while killed.values().sum::<u32>() < KILLS {
+        promised.top_up().await.with_context(|| gateway.log())?;
+        tokio::time::sleep(Duration::from_millis(200 + chance.below(3_000))).await;
+        match kill_one(&mut chance, &mut gateway, &mut nodes)? {
+            "nobody" => {}
+            victim => *killed.entry(victim).or_default() += 1,
+        }
+    }
+    promised.kept().await.with_context(|| format!("{killed:?}\n{}", gateway.log()))?;
+    let log = gateway.log();
+    let units = verified(&log);
+    ensure!(units.len() >= promised.jobs.len(), "each job has a proof: {units:?}");
+    let twice: Vec<_> = units.iter().filter(|(_, attempts)| attempts.len() > 1).collect();
+    ensure!(twice.is_empty(), "verified proofs were made again: {twice:?}\n{log}");
+    // Past the test runner's capture: what was survived is of interest also where nothing failed.
+    let (jobs, sessions) = (promised.jobs.len(), promised.sessions.len());
+    let _ = writeln!(std::io::stderr(), "killed {killed:?}; {jobs} jobs and {sessions} sessions came to their end");
+    Ok(())
+}
