@@ -23,6 +23,7 @@ use manyhands_proto::Digest;
 use tempfile::NamedTempFile;
 
 use crate::types::Problem;
+pub(crate) use routes::refusal;
 pub use routes::routes;
 use types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
 

@@ -7,6 +7,7 @@ pub(crate) mod body;
 mod events;
 mod guard;
 mod hear_out;
+pub(crate) mod id;
 pub(crate) mod limits;
 mod respond;
 mod routes;
