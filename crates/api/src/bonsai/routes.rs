@@ -26,7 +26,7 @@ use crate::types::{Problem, ProblemKind};
 /// Uploads at the same time; each is a file and some pieces of memory.
 const UPLOADS_MAX: usize = 32;
 /// Largest JSON body.
-const JSON_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const JSON_BYTES_MAX: u64 = 1 << 20;
 
 struct Desk<B> {
     bonsai: Arc<B>,

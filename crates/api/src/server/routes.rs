@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::id::Id;
 use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
 use super::respond::{self, Answer};
-use super::{Gateway, body, events, guard};
+use super::{Gateway, body, events, guard, openapi};
 use crate::bonsai::refusal;
 use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
 
@@ -42,6 +42,7 @@ pub(super) fn router<G: Gateway>(
     let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), watchers });
     Router::new()
         .route("/v1/health", get(health))
+        .route("/v1/openapi.json", get(openapi::describe))
         .route("/v1/status", get(status::<G>))
         .route("/v1/programs", put(program::<G>))
         .route("/v1/inputs", put(input::<G>))
@@ -155,7 +156,7 @@ async fn log<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
                  /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }
