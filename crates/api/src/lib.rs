@@ -10,5 +10,5 @@ pub mod server;
 pub mod types;
 
 pub use client::{Client, ClientError};
-pub use server::{Gateway, check_host, serve, serve_beside, serve_router};
+pub use server::{Gateway, OPENAPI, check_host, serve, serve_beside, serve_router};
 pub use types::{GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};

@@ -23,6 +23,9 @@ use manyhands_proto::Digest;
 use tempfile::NamedTempFile;
 
 use crate::types::Problem;
+#[cfg(test)]
+pub(crate) use routes::JSON_BYTES_MAX;
+pub(crate) use routes::refusal;
 pub use routes::routes;
 use types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
 

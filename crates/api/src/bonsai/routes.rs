@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
@@ -20,12 +20,13 @@ use super::base::base;
 use super::spool::{Bound, spool};
 use super::types::{CreateSession, SessionStatus, State as SessionState, Stats, Tenant, Upload, Uuid};
 use crate::server::body;
+use crate::server::id::Id;
 use crate::types::{Problem, ProblemKind};
 
 /// Uploads at the same time; each is a file and some pieces of memory.
 const UPLOADS_MAX: usize = 32;
 /// Largest JSON body.
-const JSON_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const JSON_BYTES_MAX: u64 = 1 << 20;
 
 struct Desk<B> {
     bonsai: Arc<B>,
@@ -54,6 +55,11 @@ impl axum::response::IntoResponse for Sentence {
     }
 }
 
+/// A problem as these calls are refused with it.
+pub(crate) fn refusal(problem: Problem) -> Response<Body> {
+    Sentence(problem).into_response()
+}
+
 /// All calls, for [`serve_beside`](crate::serve_beside).
 pub fn routes<B: Bonsai>(bonsai: Arc<B>) -> Router {
     let desk = Arc::new(Desk { bonsai, uploads: Semaphore::new(UPLOADS_MAX) });
@@ -75,10 +81,17 @@ pub fn routes<B: Bonsai>(bonsai: Arc<B>) -> Router {
         .route("/version", get(version::<B>))
         .route("/user/quotas", get(quotas::<B>))
         .layer(DefaultBodyLimit::disable())
+        .method_not_allowed_fallback(not_allowed)
         .with_state(desk)
 }
 
-async fn image_url<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn not_allowed() -> Response<Body> {
+    let message = "this path does not take this method: what is uploaded is PUT, what is created is POSTed, the rest is read with GET, and \
+                   DELETE forgets an upload";
+    refusal(Problem::new(ProblemKind::NotAllowed, message))
+}
+
+async fn image_url<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let tenant = tenant(&desk, &headers).await?;
     let image = digest(&id)?;
     if desk.bonsai.has_image(&tenant, image).await? {
@@ -102,32 +115,17 @@ async fn upload_url<B: Bonsai>(desk: &Desk<B>, headers: &HeaderMap, what: &str) 
     Ok(ok(&json!({ "url": url, "uuid": id.to_string() })))
 }
 
-async fn put_image<B: Bonsai>(
-    State(desk): Shared<B>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+async fn put_image<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap, body: Body) -> Answer {
     let image = digest(&id)?;
     take(&desk, &headers, body, Upload::Image(image), PROGRAM_BYTES_MAX, "the program").await
 }
 
-async fn put_input<B: Bonsai>(
-    State(desk): Shared<B>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+async fn put_input<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap, body: Body) -> Answer {
     let id = uuid(&id)?;
     take(&desk, &headers, body, Upload::Input(id), INPUT_BYTES_MAX, "the input").await
 }
 
-async fn put_receipt<B: Bonsai>(
-    State(desk): Shared<B>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+async fn put_receipt<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap, body: Body) -> Answer {
     let id = uuid(&id)?;
     take(&desk, &headers, body, Upload::Receipt(id), INPUT_BYTES_MAX, "the receipt").await
 }
@@ -149,13 +147,13 @@ async fn take<B: Bonsai>(
     Ok(StatusCode::OK.into_response())
 }
 
-async fn delete_image<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn delete_image<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let tenant = tenant(&desk, &headers).await?;
     desk.bonsai.forget(&tenant, Upload::Image(digest(&id)?)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
-async fn delete_input<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn delete_input<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let tenant = tenant(&desk, &headers).await?;
     desk.bonsai.forget(&tenant, Upload::Input(uuid(&id)?)).await?;
     Ok(StatusCode::OK.into_response())
@@ -169,7 +167,7 @@ async fn create<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, body: Bod
     Ok(ok(&json!({ "uuid": id.to_string() })))
 }
 
-async fn status<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn status<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     let status = desk.bonsai.session(&tenant, id).await?;
     let download = || format!("{}/receipts/{id}/download", base(&headers, desk.bonsai.public_url()));
@@ -201,24 +199,24 @@ impl Written {
     }
 }
 
-async fn logs<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn logs<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     let log = desk.bonsai.session_log(&tenant, id).await?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], log).into_response())
 }
 
-async fn stop<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn stop<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     desk.bonsai.stop(&tenant, id).await?;
     Ok(StatusCode::OK.into_response())
 }
 
-async fn journal<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn journal<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     Ok(bytes(desk.bonsai.journal(&tenant, id).await?))
 }
 
-async fn receipt_at<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn receipt_at<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     let status = desk.bonsai.session(&tenant, id).await?;
     if !status.has_receipt {
@@ -228,7 +226,7 @@ async fn receipt_at<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, h
     Ok(ok(&json!({ "url": format!("{}/receipts/{id}/download", base(&headers, desk.bonsai.public_url())) })))
 }
 
-async fn receipt<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn receipt<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     Ok(bytes(desk.bonsai.session_receipt(&tenant, id).await?))
 }
@@ -244,7 +242,7 @@ async fn create_snark<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, bod
     Ok(ok(&json!({ "uuid": id.to_string() })))
 }
 
-async fn snark_status<B: Bonsai>(State(desk): Shared<B>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn snark_status<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     tenant(&desk, &headers).await?;
     let id = uuid(&id)?;
     Err(Problem::not_found(format!("there is no snark {id} here")).into())
@@ -268,7 +266,7 @@ fn check_version(headers: &HeaderMap, ours: &str) -> Result<(), Problem> {
     }
     let theirs: String = theirs.chars().take(40).collect();
     Err(Problem::invalid(format!(
-        "this gateway proves with risc0-zkvm {ours}, and the program asks for {theirs}, which could not verify its receipts: build it with \
+        "this gateway proves with risc0-zkvm {ours}, and the program asks for {theirs:?}, which could not verify its receipts: build it with \
          risc0-zkvm {}, or ask a gateway of that version",
         line(ours)
     )))
@@ -280,8 +278,7 @@ async fn tenant<B: Bonsai>(desk: &Desk<B>, headers: &HeaderMap) -> Result<Tenant
 
 async fn json_body<T: serde::de::DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let bytes = body::read(headers, body, JSON_BYTES_MAX, "the request").await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid(format!("the body is not the JSON of this call: {error}")))
+    body::json(&bytes).map_err(|error| Problem::invalid(format!("the body is not the JSON of this call: {error}")))
 }
 
 fn digest(text: &str) -> Result<Digest, Problem> {

@@ -7,7 +7,9 @@ pub(crate) mod body;
 mod events;
 mod guard;
 mod hear_out;
+pub(crate) mod id;
 pub(crate) mod limits;
+mod openapi;
 mod respond;
 mod routes;
 
@@ -25,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 pub use guard::check as check_host;
+pub use openapi::OPENAPI;
 
 use crate::types::{GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};

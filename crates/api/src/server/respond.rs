@@ -20,6 +20,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
+/// What is JSON already.
+pub(super) fn written(status: StatusCode, json: &'static str) -> Answer {
+    typed(status, "application/json", json.as_bytes().to_vec())
+}
+
 /// A problem, with the status of its kind.
 pub(super) fn problem(problem: &Problem) -> Answer {
     let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

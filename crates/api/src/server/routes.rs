@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -14,9 +14,11 @@ use manyhands_proto::JobId;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::id::Id;
 use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
 use super::respond::{self, Answer};
-use super::{Gateway, body, events, guard};
+use super::{Gateway, body, events, guard, openapi};
+use crate::bonsai::refusal;
 use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
 
 struct Door<G> {
@@ -40,6 +42,7 @@ pub(super) fn router<G: Gateway>(
     let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), watchers });
     Router::new()
         .route("/v1/health", get(health))
+        .route("/v1/openapi.json", get(openapi::describe))
         .route("/v1/status", get(status::<G>))
         .route("/v1/programs", put(program::<G>))
         .route("/v1/inputs", put(input::<G>))
@@ -52,21 +55,22 @@ pub(super) fn router<G: Gateway>(
         .fallback(no_such_path)
         .method_not_allowed_fallback(not_allowed)
         .with_state(door)
-        .layer(from_fn(move |request: Request, next: Next| guarded(None, bound, request, next)))
-        .merge(
-            beside
-                .layer(from_fn(move |request: Request, next: Next| guarded(public_host.clone(), bound, request, next))),
-        )
+        .layer(from_fn(move |request: Request, next: Next| async move {
+            let checked = guard::check(request.headers(), bound);
+            guarded(checked.map_err(|problem| respond::problem(&problem)), request, next).await
+        }))
+        .merge(beside.layer(from_fn(move |request: Request, next: Next| {
+            let is_public = public_host.as_ref().is_some_and(|host| guard::is_for(request.headers(), host));
+            let checked = if is_public { Ok(()) } else { guard::check(request.headers(), bound) };
+            guarded(checked.map_err(refusal), request, next)
+        })))
 }
 
-async fn guarded(public_host: Option<Arc<str>>, bound: SocketAddr, request: Request, next: Next) -> Answer {
-    let headers = request.headers();
-    let is_public = public_host.is_some_and(|host| guard::is_for(headers, &host));
-    let answer = match if is_public { Ok(()) } else { guard::check(headers, bound) } {
+async fn guarded(checked: Result<(), Answer>, request: Request, next: Next) -> Answer {
+    respond::mark(match checked {
         Ok(()) => next.run(request).await,
-        Err(problem) => respond::problem(&problem),
-    };
-    respond::mark(answer)
+        Err(refused) => refused,
+    })
 }
 
 async fn health() -> Answer {
@@ -98,18 +102,18 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
 async fn submit<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
     let taken = async {
         let bytes = body::read(&headers, body, JSON_BYTES_MAX, "the job request").await?;
-        let request: JobRequest = serde_json::from_slice(&bytes)
+        let request: JobRequest = body::json(&bytes)
             .map_err(|error| Problem::invalid(format!("the body is not a job request in JSON: {error}")))?;
         in_time(door.gateway.submit(request)).await
     };
     answer(StatusCode::CREATED, taken.await)
 }
 
-async fn job<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+async fn job<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
     answer(StatusCode::OK, async { in_time(door.gateway.job(job_id(&id)?)).await }.await)
 }
 
-async fn watch<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+async fn watch<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
     let begun = async {
         let job = job_id(&id)?;
         // One that is not there is an ordinary refusal.
@@ -122,18 +126,18 @@ async fn watch<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> An
     begun.await.unwrap_or_else(|problem: Problem| respond::problem(&problem))
 }
 
-async fn explain<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+async fn explain<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
     answer(StatusCode::OK, async { in_time(door.gateway.explain(job_id(&id)?)).await }.await)
 }
 
-async fn abort<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+async fn abort<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
     match async { in_time(door.gateway.abort(job_id(&id)?)).await }.await {
         Ok(()) => respond::empty(StatusCode::NO_CONTENT),
         Err(problem) => respond::problem(&problem),
     }
 }
 
-async fn receipt<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn receipt<G: Gateway>(State(door): Shared<G>, Id(id): Id, headers: HeaderMap) -> Answer {
     let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     match async { in_time(door.gateway.receipt(job_id(&id)?)).await }.await {
         Ok((blob, _)) if known == Some(respond::etag(blob.reference).as_str()) => {
@@ -144,7 +148,7 @@ async fn receipt<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>, hea
     }
 }
 
-async fn log<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answer {
+async fn log<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
     match async { in_time(door.gateway.log(job_id(&id)?)).await }.await {
         Ok(bytes) => respond::text(bytes),
         Err(problem) => respond::problem(&problem),
@@ -152,7 +156,7 @@ async fn log<G: Gateway>(State(door): Shared<G>, Path(id): Path<String>) -> Answ
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
                  /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }

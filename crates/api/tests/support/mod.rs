@@ -1,6 +1,8 @@
 //! A gateway that keeps what it is given and says what it is told, behind the real door on a real socket.
 #![allow(dead_code)]
 
+pub mod world;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,453 @@
+//! A gateway and Bonsai's calls over plain memory, with something in every field that they may answer with. It takes whatever the door lets
+//! through, so what it is asked for wrongly is the door's own fault or that of its description.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use manyhands_api::bonsai::Bonsai;
+use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, State, Stats, Tenant, Upload, Uuid};
+use manyhands_api::types::{Incident, JobSummary};
+use manyhands_api::{
+    Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
+};
+use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
+use manyhands_core::job::UnitState;
+use manyhands_core::sizing::{BoundBy, SizeOption};
+use manyhands_core::view::{JobView, LeaseView, NodeView, ResultView};
+use manyhands_core::{Outcome, Priority, Sizing};
+use manyhands_proto::message::Blame;
+use manyhands_proto::unit::UnitKind;
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Unit};
+use tempfile::{NamedTempFile, TempDir};
+use tokio::net::TcpListener;
+
+use super::{JOB, reference};
+
+/// The one key.
+pub const KEY: &str = "the-key-of-this-test";
+const ZKVM: &str = "3.0.6";
+const NODE: NodeId = NodeId([5; 32]);
+const RECEIPT: &[u8] = b"a receipt";
+/// What the description's examples name, beside [`JOB`].
+const IMAGE: Digest = Digest([7; 32]);
+
+fn session_id() -> Uuid {
+    Uuid::from_random([7; 16])
+}
+
+/// A job or a session: it has gone on each time that somebody looks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    looks: u32,
+    is_stopped: bool,
+    is_execution: bool,
+}
+
+/// What the examples name is done from the start, so that every call about it can succeed.
+const DONE: Run = Run { looks: 3, is_stopped: false, is_execution: false };
+
+#[derive(Default)]
+struct Kept {
+    jobs: BTreeMap<JobId, Run>,
+    sessions: BTreeMap<Uuid, Run>,
+    uploads: BTreeSet<String>,
+    count: u32,
+}
+
+pub struct World {
+    kept: Mutex<Kept>,
+    spool: TempDir,
+}
+
+impl World {
+    /// Serves one that has what the examples name.
+    pub async fn serve() -> SocketAddr {
+        let kept = Kept {
+            jobs: [(JOB, DONE)].into(),
+            sessions: [(session_id(), Run { is_execution: true, ..DONE })].into(),
+            uploads: [format!("{:?}", Upload::Image(IMAGE))].into(),
+            count: 0,
+        };
+        let world = Arc::new(Self { kept: Mutex::new(kept), spool: TempDir::new().unwrap() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls = manyhands_api::bonsai::routes(Arc::clone(&world));
+        tokio::spawn(serve_beside(listener, world, calls, None, std::future::pending()));
+        address
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap()
+    }
+
+    fn look(&self, job: JobId) -> Result<Run, Problem> {
+        let mut kept = self.kept();
+        let run = kept.jobs.get_mut(&job).ok_or_else(|| Problem::not_found("there is no such job"))?;
+        run.looks += 1;
+        Ok(*run)
+    }
+
+    fn look_at_session(&self, id: Uuid) -> Result<Run, Problem> {
+        let mut kept = self.kept();
+        let run = kept.sessions.get_mut(&id).ok_or_else(|| Problem::not_found("there is no such session"))?;
+        run.looks += 1;
+        Ok(*run)
+    }
+}
+
+impl Kept {
+    /// Sixteen bytes that nothing else has.
+    fn fresh(&mut self) -> [u8; 16] {
+        self.count += 1;
+        u128::from(self.count).to_be_bytes()
+    }
+}
+
+fn phase(run: Run) -> &'static str {
+    match run {
+        Run { is_stopped: true, .. } => "failed",
+        Run { looks: 0..=1, .. } => "open",
+        Run { looks: 2, .. } => "assembling",
+        Run { .. } => "done",
+    }
+}
+
+fn sizing() -> Sizing {
+    let option = |bound_by| SizeOption { po2: Po2::MAX, segments: u64::MAX, nodes: 2, total_ms: 3, bound_by };
+    let options = vec![option(BoundBy::Work), option(BoundBy::Traffic)];
+    Sizing { po2: Po2::MIN, user_cycles: 1, is_whole: false, options, why: "it is done first".to_owned() }
+}
+
+fn view(job: JobId, run: Run) -> JobView {
+    // Everything that may be absent is, for the first look.
+    let is_known = run.looks > 1;
+    let units = [
+        Unit::Prove(0),
+        Unit::Lift(u32::MAX),
+        Unit::Join { start: 0, mid: 1, end: 2 },
+        Unit::Resolve { segments: 2, index: 0 },
+    ];
+    let lease = |unit| LeaseView { unit, attempt: 1, node: NODE, elapsed_ms: 2 };
+    let result = |unit| ResultView { unit, attempt: 1, node: NODE, elapsed_ms: 2, receipt_bytes: 3 };
+    use UnitState::{Claimed, Leased, Stored, Verified, Waiting};
+    JobView {
+        job,
+        phase: phase(run).to_owned(),
+        error: run.is_stopped.then(|| "it was stopped".to_owned()),
+        po2: Po2::MIN,
+        is_surveyed: !is_known,
+        sizing: is_known.then(sizing),
+        outcome: if is_known { Outcome::Succinct } else { Outcome::Composite },
+        priority: if is_known { Priority::High } else { Priority::Low },
+        is_private: is_known,
+        elapsed_ms: 5,
+        segments: is_known.then_some(2),
+        user_cycles: is_known.then_some(u64::MAX),
+        total_cycles: is_known.then_some(7),
+        grid: vec![Waiting, Stored, Leased, Claimed, Verified],
+        units_done: 1,
+        units_total: u32::MAX,
+        leases: units.map(lease).into(),
+        results: units.map(result).into(),
+        eta_ms: is_known.then_some(9),
+        waiting: (!is_known).then(|| "no node is connected".to_owned()),
+    }
+}
+
+fn waits() -> Vec<Wait> {
+    let reasons = [
+        Reason::Input,
+        Reason::NoNode,
+        Reason::NotAllowed,
+        Reason::NotAble,
+        Reason::Taken { busy: 1, barred: 2, silent: 3, free_in_ms: None },
+        Reason::Taken { busy: 1, barred: 2, silent: 3, free_in_ms: Some(4) },
+        Reason::TooSlow { node: NODE, takes_ms: 1, limit_ms: 2 },
+        Reason::Near { left_ms: 1 },
+        Reason::Budget { copies: 1, allowed: 2 },
+        Reason::NoGain,
+        Reason::Withheld,
+        Reason::Due { in_ms: 1 },
+    ];
+    let kinds = [UnitKind::Prove, UnitKind::Lift, UnitKind::Join].into_iter().cycle();
+    let wait = |(reason, kind)| Wait {
+        kind,
+        po2: Po2::MIN,
+        units: 1,
+        copies: false,
+        reason,
+        why: "because".to_owned(),
+        able: 1,
+        nodes: vec![NODE],
+    };
+    reasons.into_iter().zip(kinds).map(wait).collect()
+}
+
+/// Whoever adds one to these adds it to what the world answers, where it is not there by itself, and to `openapi.json`.
+fn are_described(
+    reason: Reason,
+    pace: Pace,
+    unit: Unit,
+    kind: UnitKind,
+    state: UnitState,
+    blame: Blame,
+    bound: BoundBy,
+) {
+    match reason {
+        Reason::Input | Reason::NoNode | Reason::NotAllowed | Reason::NotAble | Reason::NoGain | Reason::Withheld => {}
+        Reason::Taken { .. } | Reason::TooSlow { .. } | Reason::Near { .. } => {}
+        Reason::Budget { .. } | Reason::Due { .. } => {}
+    }
+    match pace {
+        Pace::InTime | Pace::Overtaken | Pace::Late | Pace::Checking => {}
+    }
+    match unit {
+        Unit::Prove(_) | Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. } => {}
+    }
+    match (kind, bound) {
+        (UnitKind::Prove | UnitKind::Lift | UnitKind::Join, BoundBy::Work | BoundBy::Traffic) => {}
+    }
+    match state {
+        UnitState::Waiting | UnitState::Stored | UnitState::Leased | UnitState::Claimed | UnitState::Verified => {}
+    }
+    match blame {
+        Blame::Us | Blame::Peer | Blame::Network => {}
+    }
+}
+
+impl Gateway for World {
+    async fn upload_program(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        // As every gateway does, whose programs have a head.
+        if bytes.is_empty() {
+            return Err(Problem::invalid("this is no program"));
+        }
+        Ok(Uploaded { blob: reference(&bytes), image_id: Some(IMAGE) })
+    }
+
+    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+        Ok(Uploaded { blob: reference(&bytes), image_id: None })
+    }
+
+    async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {
+        let mut kept = self.kept();
+        let job = JobId(kept.fresh());
+        kept.jobs.insert(job, Run::default());
+        Ok(Submitted { job, po2: request.po2.unwrap_or(Po2::MIN) })
+    }
+
+    async fn job(&self, job: JobId) -> Result<JobStatus, Problem> {
+        let view = view(job, self.look(job)?);
+        let receipt = (view.phase == "done").then(|| reference(RECEIPT));
+        let incident =
+            |blame| Incident { node: NODE, lease: "prove 0".to_owned(), blame, reason: "it went away".to_owned() };
+        let incidents = [Blame::Us, Blame::Peer, Blame::Network].map(incident).into();
+        Ok(JobStatus { view, image_id: IMAGE, receipt, incidents })
+    }
+
+    async fn explain(&self, job: JobId) -> Result<Explanation, Problem> {
+        let said = Explanation::of_view(&view(job, self.look(job)?));
+        let running = |pace| Running {
+            unit: Unit::Prove(7),
+            attempt: 2,
+            node: NODE,
+            elapsed_ms: 8,
+            predicted_ms: 9,
+            left_ms: 1,
+            pace,
+            copy: true,
+        };
+        let leases = [Pace::InTime, Pace::Overtaken, Pace::Late, Pace::Checking].map(running).into();
+        Ok(Explanation { waits: waits(), leases, leases_total: 41, ..said })
+    }
+
+    async fn abort(&self, job: JobId) -> Result<(), Problem> {
+        let run = self.look(job)?;
+        let mut kept = self.kept();
+        match phase(run) {
+            "open" | "assembling" => drop(kept.jobs.insert(job, Run { is_stopped: true, ..run })),
+            // The examples go on having a job.
+            _ if job == JOB => {}
+            _ => drop(kept.jobs.remove(&job)),
+        }
+        Ok(())
+    }
+
+    async fn receipt(&self, job: JobId) -> Result<(BlobRef, Vec<u8>), Problem> {
+        match phase(self.look(job)?) {
+            "done" => Ok((reference(RECEIPT), RECEIPT.to_vec())),
+            _ => Err(Problem::not_found("there is no receipt yet")),
+        }
+    }
+
+    async fn log(&self, job: JobId) -> Result<Vec<u8>, Problem> {
+        self.look(job).map(|_| b"<b>hello</b> \xff\n".to_vec())
+    }
+
+    async fn status(&self) -> Result<GatewayStatus, Problem> {
+        let known = NodeView {
+            node: NODE,
+            connected: true,
+            po2_max: Some(Po2::MAX),
+            slots: Some(64),
+            recursion: Some(true),
+            zkvm: Some(ZKVM.to_owned()),
+            valid: 1,
+            offences: 2,
+            blocked: Some("a wrong proof".to_owned()),
+            blocked_ms: Some(3),
+        };
+        let unknown = NodeView {
+            po2_max: None,
+            slots: None,
+            recursion: None,
+            zkvm: None,
+            blocked: None,
+            blocked_ms: None,
+            ..known.clone()
+        };
+        let summary = |(job, run): (&JobId, &Run)| JobSummary {
+            job: *job,
+            phase: phase(*run).to_owned(),
+            priority: Priority::Normal,
+            units_done: 0,
+            units_total: 1,
+            note: run.is_stopped.then(|| "it was stopped".to_owned()),
+        };
+        Ok(GatewayStatus {
+            version: "0".to_owned(),
+            zkvm: ZKVM.to_owned(),
+            peer_id: "p".to_owned(),
+            node: NODE,
+            addresses: vec!["/ip4/127.0.0.1/udp/1/quic-v1/p2p/p".to_owned()],
+            recursion: true,
+            store_used_bytes: 1,
+            store_limit_bytes: u64::MAX,
+            nodes: vec![known, unknown],
+            jobs: self.kept().jobs.iter().map(summary).take(100).collect(),
+        })
+    }
+}
+
+impl Bonsai for World {
+    async fn tenant(&self, key: Option<&str>) -> Result<Tenant, Problem> {
+        match key {
+            Some(KEY) => Ok(Tenant("somebody".to_owned())),
+            _ => Err(Problem::new(ProblemKind::Unauthorized, "this key opens nothing here")),
+        }
+    }
+
+    fn spool(&self) -> &Path {
+        self.spool.path()
+    }
+
+    fn public_url(&self) -> Option<&str> {
+        None
+    }
+
+    async fn has_image(&self, _: &Tenant, image: Digest) -> Result<bool, Problem> {
+        Ok(self.kept().uploads.contains(&format!("{:?}", Upload::Image(image))))
+    }
+
+    async fn room(&self, _: &Tenant) -> Result<u64, Problem> {
+        Ok(1 << 40)
+    }
+
+    async fn keep(&self, _: &Tenant, upload: Upload, _: NamedTempFile, size_bytes: u64) -> Result<(), Problem> {
+        if size_bytes == 0 && matches!(upload, Upload::Image(_)) {
+            return Err(Problem::invalid("this is no program"));
+        }
+        self.kept().uploads.insert(format!("{upload:?}"));
+        Ok(())
+    }
+
+    async fn forget(&self, _: &Tenant, upload: Upload) -> Result<(), Problem> {
+        let was_there = self.kept().uploads.remove(&format!("{upload:?}"));
+        if was_there { Ok(()) } else { Err(Problem::not_found("there is no such upload")) }
+    }
+
+    async fn create(&self, _: &Tenant, request: CreateSession) -> Result<Uuid, Problem> {
+        // What every gateway looks at.
+        let wrong = |what: &str| Problem::invalid(format!("{what} is wrong"));
+        request.img.parse::<Digest>().map_err(|_| wrong("img"))?;
+        let ids = request.assumptions.iter().chain(Some(&request.input).filter(|input| !input.is_empty()));
+        for id in ids {
+            id.parse::<Uuid>().map_err(|_| wrong("an id"))?;
+        }
+        if request.assumptions.len() > 256 {
+            return Err(wrong("the number of assumptions"));
+        }
+        let mut kept = self.kept();
+        let id = Uuid::from_random(kept.fresh());
+        kept.sessions.insert(id, Run { is_execution: request.execute_only, ..Run::default() });
+        Ok(id)
+    }
+
+    async fn session(&self, _: &Tenant, id: Uuid) -> Result<SessionStatus, Problem> {
+        let run = self.look_at_session(id)?;
+        let (state, error) = match (phase(run), run.looks % 2) {
+            ("failed", 0) => (State::Aborted, Some("it was stopped".to_owned())),
+            ("failed", _) => (State::Failed, Some("the guest panicked".to_owned())),
+            ("done", _) => (State::Succeeded, None),
+            _ => (State::Running, None),
+        };
+        let is_over = state != State::Running;
+        Ok(SessionStatus {
+            state,
+            stage: if is_over { "" } else { "ProveSegments: 0/1" }.to_owned(),
+            error,
+            elapsed_s: f64::from(run.looks) / 3.0,
+            stats: is_over.then_some(Stats { segments: 1, total_cycles: u64::MAX, cycles: 2 }),
+            has_receipt: state == State::Succeeded,
+        })
+    }
+
+    async fn session_log(&self, _: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        self.look_at_session(id).map(|_| b"hello \xff".to_vec())
+    }
+
+    async fn stop(&self, _: &Tenant, id: Uuid) -> Result<(), Problem> {
+        let run = self.look_at_session(id)?;
+        if phase(run) != "done" {
+            self.kept().sessions.insert(id, Run { is_stopped: true, ..run });
+        }
+        Ok(())
+    }
+
+    async fn journal(&self, _: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        match self.look_at_session(id)? {
+            Run { is_execution: true, .. } => Ok(b"a journal".to_vec()),
+            Run { .. } => Err(Problem::not_found("its journal is in its receipt")),
+        }
+    }
+
+    async fn session_receipt(&self, _: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        match phase(self.look_at_session(id)?) {
+            "done" => Ok(RECEIPT.to_vec()),
+            _ => Err(Problem::not_found("there is no receipt yet")),
+        }
+    }
+
+    async fn create_snark(&self, _: &Tenant, of: Uuid) -> Result<Uuid, Problem> {
+        self.look_at_session(of)?;
+        // Both of the described answers.
+        let unfit = || Problem::new(ProblemKind::Unfit, "this gateway makes no Groth16 receipt of that");
+        if of == session_id() { Ok(Uuid::from_random(self.kept().fresh())) } else { Err(unfit()) }
+    }
+
+    async fn quotas(&self, _: &Tenant) -> Result<Quotas, Problem> {
+        Ok(Quotas {
+            exec_cycle_limit: 1,
+            concurrent_proofs: 2,
+            cycle_budget: i64::MAX,
+            cycle_usage: 0,
+            dedicated_executor: 0,
+            dedicated_gpu: 0,
+        })
+    }
+
+    fn zkvm(&self) -> &str {
+        ZKVM
+    }
+}
