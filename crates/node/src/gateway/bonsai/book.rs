@@ -446,7 +446,8 @@ mod tests {
             let limits = KeyLimits { cycles_max: 2, sessions_max: 3, bytes_max: 4, budget_cycles: None };
             assert_eq!(book.limits(&Tenant("a".to_owned())).unwrap(), Some(limits));
         }
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+        let newer = STEPS.len() as i64 + 1;
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
         assert!(Book::open(&path).unwrap_err().to_string().contains("reads formats up to"));
     }
 }
