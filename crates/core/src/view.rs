@@ -7,7 +7,7 @@ use manyhands_proto::{JobId, NodeId, Po2, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::job::step3_dispatch::is_able;
-use crate::job::{Job, Phase, UnitState};
+use crate::job::{Job, Phase, Tally, UnitState};
 use crate::{Outcome, Priority, ProofSystem, Requester, Sizing, Time};
 
 /// A job as a person sees it.
@@ -53,6 +53,9 @@ pub struct JobView {
     pub leases: Vec<LeaseView>,
     /// Who proved what.
     pub results: Vec<ResultView>,
+    /// What its leases came to. A gateway that was restarted counts from then on; a job that ended before there were tallies has none.
+    #[serde(default)]
+    pub tally: Tally,
     /// Predicted milliseconds to the end, once there is something to predict from.
     pub eta_ms: Option<u64>,
     /// Why nothing goes on, if nothing does.
@@ -218,6 +221,7 @@ impl<P: ProofSystem> Requester<P> {
             units_total: total,
             eta_ms: self.eta_ms(job, &results, total.saturating_sub(done)),
             results,
+            tally: job.tally,
             leases: leases(job, now),
             waiting: self.why_waiting(job),
         })

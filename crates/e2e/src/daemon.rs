@@ -85,6 +85,14 @@ impl GatewayProcess {
         kill_worker_now(self.child.id())
     }
 
+    /// The most memory that it has had resident, in bytes.
+    pub fn peak_memory_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kb: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kb << 10)
+    }
+
     /// What it wrote so far, in all its lives.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

@@ -85,6 +85,7 @@ impl Gateway for Fake {
             units_total: 0,
             leases: Vec::new(),
             results: Vec::new(),
+            tally: manyhands_core::Tally::default(),
             eta_ms: None,
             waiting: Some("no node is connected".to_owned()),
         };

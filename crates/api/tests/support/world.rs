@@ -16,7 +16,7 @@ use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::job::UnitState;
 use manyhands_core::sizing::{BoundBy, SizeOption};
 use manyhands_core::view::{JobView, LeaseView, NodeView, ResultView};
-use manyhands_core::{Outcome, Priority, Sizing};
+use manyhands_core::{Outcome, Priority, Sizing, Tally};
 use manyhands_proto::message::Blame;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Unit};
@@ -151,6 +151,7 @@ fn view(job: JobId, run: Run) -> JobView {
         units_total: u32::MAX,
         leases: units.map(lease).into(),
         results: units.map(result).into(),
+        tally: Tally { leases: 9, copies: 1, wasted_leases: 2, wasted_ms: u64::MAX },
         eta_ms: is_known.then_some(9),
         waiting: (!is_known).then(|| "no node is connected".to_owned()),
     }

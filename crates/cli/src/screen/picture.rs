@@ -140,6 +140,7 @@ pub(super) mod tests {
             units_total: grid.len() as u32,
             leases: with(Leased).map(lease).collect(),
             results: with(Verified).map(result).collect(),
+            tally: manyhands_core::Tally::default(),
             eta_ms: Some(90_000),
             waiting: None,
         };

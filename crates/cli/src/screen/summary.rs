@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use manyhands_api::JobStatus;
+use manyhands_core::Tally;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{Digest, JobId, NodeId};
 use manyhands_zkvm::ReceiptSummary;
@@ -41,8 +42,10 @@ pub struct Summary {
     pub work_ms: u64,
     /// Who did what.
     pub nodes: Vec<NodeShare>,
-    /// Leases that came to nothing.
+    /// Leases that came to nothing and were told of.
     pub incidents: usize,
+    /// All leases, and what of them was for nothing.
+    pub tally: Tally,
     /// The receipt.
     pub receipt: ReceiptFile,
     /// What the guest committed.
@@ -96,6 +99,7 @@ impl Summary {
             work_ms: nodes.iter().map(|share| share.work_ms).fold(0, u64::saturating_add),
             nodes,
             incidents: status.incidents.len(),
+            tally: view.tally,
             receipt: ReceiptFile { path: path.display().to_string(), kind: receipt.kind.to_string(), size_bytes },
             journal_hex: hex::encode(&receipt.journal),
             journal_text: as_text(&receipt.journal).map(str::to_owned),
@@ -125,7 +129,7 @@ impl Summary {
             None if self.journal_hex.is_empty() => "empty".to_owned(),
             None => clip(&self.journal_hex, JOURNAL_CHARS),
         };
-        vec![
+        let mut facts = vec![
             ("receipt", printable(&receipt)),
             ("image id", self.image_id.to_string()),
             ("journal", format!("{journal}, {}", bytes(self.journal_hex.len() as u64 / 2))),
@@ -143,7 +147,19 @@ impl Summary {
                 "time",
                 format!("{}; the nodes' work adds up to {}{times}", duration(self.elapsed_ms), duration(self.work_ms)),
             ),
-        ]
+        ];
+        let Tally { leases, copies, wasted_leases, wasted_ms } = self.tally;
+        if wasted_leases > 0 {
+            let waste = format!(
+                "{}, {} of them copies; {} for nothing, held for {} together",
+                plural(leases.into(), "lease"),
+                count(copies.into()),
+                count(wasted_leases.into()),
+                duration(wasted_ms)
+            );
+            facts.push(("leases", waste));
+        }
+        facts
     }
 }
 

@@ -155,6 +155,7 @@ pub fn status(phase: &str, grid: &[UnitState]) -> JobStatus {
         units_total: grid.len() as u32,
         leases: Vec::new(),
         results,
+        tally: manyhands_core::Tally::default(),
         eta_ms: None,
         waiting: None,
     };

@@ -19,10 +19,12 @@ pub mod step3_dispatch;
 pub mod step4_verify;
 pub mod step5_combine;
 pub mod step6_deliver;
+pub(crate) mod tally;
 
 pub use step1_segment::{ExecutionInfo, SegmentInfo};
 pub use step4_verify::Check;
 pub use step6_deliver::Parts;
+pub use tally::Tally;
 
 /// What a requester asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,8 @@ pub struct Job<P: ProofSystem> {
     pub(crate) ready: ready::ReadyIndex,
     pub(crate) frontier: step5_combine::Frontier<P>,
     pub(crate) restored: Restored,
+    /// What its leases came to.
+    pub(crate) tally: Tally,
     /// The number before that of a unit's first lease.
     pub(crate) attempts_from: u32,
     pub(crate) announce_at: Option<Time>,
@@ -332,6 +336,7 @@ impl<P: ProofSystem> Job<P> {
             ready: ready::ReadyIndex::default(),
             frontier: step5_combine::Frontier::default(),
             restored,
+            tally: Tally::default(),
             attempts_from: 0,
             announce_at: None,
             live: 0,
@@ -429,7 +434,11 @@ impl<P: ProofSystem> Job<P> {
         let Some(entry) = self.ledger.get_mut(&unit) else { return };
         for (attempt, lease) in &mut entry.leases {
             let id = LeaseId { job, unit, attempt: *attempt };
-            match std::mem::replace(&mut lease.status, LeaseStatus::Over) {
+            let status = std::mem::replace(&mut lease.status, LeaseStatus::Over);
+            if status != LeaseStatus::Over {
+                self.tally.wasted(cx.now.since(lease.granted));
+            }
+            match status {
                 LeaseStatus::Running(_) => {
                     cx.holding.end(lease.node, id);
                     cx.out.command(Command::Cancel { node: lease.node, lease: id });

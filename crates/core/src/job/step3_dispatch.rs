@@ -57,6 +57,7 @@ impl<P: ProofSystem> Job<P> {
             heartbeat_ms: cx.policy.heartbeat_ms,
             holders,
         };
+        self.tally.granted(is_copy);
         self.reindex(unit, cx.policy);
         cx.holding.begin(node, id);
         cx.timers.add(wake, Wake::Lease(node, id));
@@ -194,6 +195,7 @@ impl<P: ProofSystem> Job<P> {
             return false;
         }
         record.status = LeaseStatus::Over;
+        self.tally.wasted(cx.now.since(record.granted));
         cx.holding.end(node, lease);
         self.reindex(lease.unit, cx.policy);
         true

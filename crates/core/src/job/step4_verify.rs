@@ -167,7 +167,10 @@ impl<P: ProofSystem> Job<P> {
         if is_last {
             // Forgotten, so that nothing more comes of this lease.
             cx.answer_stale(ask);
-            self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.remove(&lease.attempt));
+            let forgotten = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.remove(&lease.attempt));
+            if let Some(record) = forgotten.filter(|_| !is_here) {
+                self.tally.wasted(cx.now.since(record.granted));
+            }
         } else if let Some(ask) = ask {
             // Not the node's fault: leave the question open, and it will ask again.
             cx.out.command(Command::Drop { ask });

@@ -85,6 +85,8 @@ fn a_guest_that_runs_anew_keeps_what_still_proves_its_segments() {
     desk.executed(2);
     let Parts::Composite(parts, _) = desk.assemble() else { panic!("a composite receipt was asked for") };
     assert_eq!(parts.len(), 2);
+    let tally = desk.core.view_job(desk.now, &JOB).unwrap().tally;
+    assert_eq!((tally.leases, tally.copies, tally.wasted_leases), (3, 0, 1), "the one that was called back");
     assert!([1, 2].iter().all(|number| desk.core.peers().get(&node(*number)).unwrap().offences == 0));
 }
 

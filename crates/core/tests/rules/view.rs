@@ -4,10 +4,10 @@ use manyhands_core::Priority;
 use manyhands_core::job::{JobSpec, Outcome, UnitState};
 use manyhands_core::requester::Input;
 use manyhands_core::view::{Inadmissible, JobView};
-use manyhands_proto::message::{Bid, Capabilities, FailReason};
+use manyhands_proto::message::{Bid, Blame, Capabilities, FailReason};
 
 use crate::desk::{Desk, proves};
-use crate::fake::{JOB, able, bid, node, po2};
+use crate::fake::{JOB, able, bid, blob, node, po2};
 
 fn view(desk: &Desk) -> JobView {
     desk.core.view_job(desk.now, &JOB).unwrap()
@@ -124,4 +124,29 @@ fn nodes_are_shown_with_what_they_offer_and_why_they_rest() {
     assert_eq!((nodes[1].zkvm.as_deref(), nodes[1].offences, nodes[1].blocked_ms), (None, 1, Some(600_000)));
     desk.wait(4_000);
     assert_eq!(desk.core.view_nodes(desk.now)[0].blocked, None);
+}
+
+/// Story: a lease is given back, the next one is late and gets a copy, the copy is refused, and the late one wins after all.
+#[test]
+fn what_leases_came_to_is_counted() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let first = desk.lease(node(1)).id;
+    desk.wait(7_000);
+    desk.fail(node(1), first, FailReason::Leaving);
+    let second = desk.lease(node(2)).id;
+    for _ in 0..12 {
+        desk.heartbeat(node(2), second);
+        desk.wait(10_000);
+    }
+    let copy = desk.lease(node(3)).id;
+    desk.wait(3_000);
+    let ask = desk.done(node(3), copy, blob(50));
+    let collect = desk.collect();
+    desk.verdict(&collect, Err(Blame::Peer));
+    desk.answer(ask);
+    desk.clear();
+    desk.complete(node(2), second);
+    let tally = view(&desk).tally;
+    assert_eq!((tally.leases, tally.copies, tally.wasted_leases, tally.wasted_ms), (3, 1, 2, 10_000));
+    desk.clear();
 }

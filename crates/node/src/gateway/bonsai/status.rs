@@ -109,6 +109,7 @@ mod tests {
             units_total: units.1,
             leases: Vec::new(),
             results: Vec::new(),
+            tally: manyhands_core::Tally::default(),
             eta_ms: None,
             waiting: None,
         };
