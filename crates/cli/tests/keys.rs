@@ -23,15 +23,17 @@ async fn a_key_is_made_listed_and_revoked() {
     let none = keys(dir.path(), &["list"]).await;
     assert!(none.status == 0 && none.out.contains("no keys"), "{none:?}");
 
-    let made = keys(dir.path(), &["create", "alice", "--budget-cycles", "5000", "--storage-mb", "7"]).await;
+    let made =
+        keys(dir.path(), &["create", "alice", "--budget-cycles", "5000", "--storage-mb", "7", "--priority", "high"])
+            .await;
     let key = made.out.trim_end();
     assert!(made.status == 0 && key.starts_with("mh_") && key.len() == 67, "{made:?}");
     assert!(made.err.contains("BONSAI_API_KEY"), "what it is for: {made:?}");
     let rows = listed(dir.path()).await;
     let row = rows[0].as_object().unwrap();
     assert_eq!((rows.as_array().unwrap().len(), &row["name"], &row["revoked"]), (1, &value!("alice"), &value!(false)));
-    let limits = [&row["bytes_max"], &row["budget_cycles"], &row["used_cycles"]];
-    assert_eq!(limits, [&value!(7_000_000), &value!(5000), &value!(0)]);
+    let limits = [&row["bytes_max"], &row["budget_cycles"], &row["used_cycles"], &row["priority"]];
+    assert_eq!(limits, [&value!(7_000_000), &value!(5000), &value!(0), &value!("high")]);
     let table = keys(dir.path(), &["list"]).await;
     assert!(table.out.contains("alice") && table.out.contains("5000") && !table.out.contains(key), "{table:?}");
 

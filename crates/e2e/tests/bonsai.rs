@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bonsai_sdk::responses::SessionStatusRes;
 use bonsai_sdk::{SdkErr, blocking, non_blocking};
+use manyhands_core::Priority;
 use manyhands_e2e::daemon::NodeProcess;
 use manyhands_e2e::gateway::{TestGateway, config};
 use manyhands_e2e::{PATIENCE, guest, program, root, tiny_input};
@@ -20,7 +21,9 @@ const VERSION: &str = "3.0.6";
 async fn gateway() -> Result<(TestGateway, [String; 3])> {
     let dir = tempfile::tempdir()?;
     let keys = Keys::open(dir.path())?;
-    let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 3, bytes_max: 300_000_000, budget_cycles: None };
+    let priority = Priority::High;
+    let limits =
+        KeyLimits { cycles_max: 1 << 30, sessions_max: 3, bytes_max: 300_000_000, budget_cycles: None, priority };
     let small = KeyLimits { bytes_max: 100, ..limits };
     let poor = KeyLimits { budget_cycles: Some(1_000), ..limits };
     let made = [keys.create("alice", limits)?, keys.create("bob", small)?, keys.create("carol", poor)?];
@@ -81,6 +84,8 @@ async fn every_call_of_the_blocking_client_and_one_real_proof() -> Result<()> {
         stock_programs(&url, &keys[0])
     })
     .await??;
+    let jobs = gateway.client.status().await?.jobs;
+    ensure!(jobs.len() == 2 && jobs.iter().all(|job| job.priority == Priority::High), "the key's priority: {jobs:?}");
     gateway.stop().await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use manyhands_api::{Problem, ProblemKind};
+use manyhands_core::Priority;
 use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
 use serde::Serialize;
 
@@ -38,6 +39,9 @@ pub struct CreateArgs {
     /// Cycles of all sessions of this name together, also with later keys. Without it there is no such limit.
     #[arg(long, value_name = "N")]
     budget_cycles: Option<u64>,
+    /// The share of the fleet that its sessions have beside other jobs: each step up gives four times as many nodes, and no job is starved.
+    #[arg(long, value_name = "low|normal|high", default_value = "normal")]
+    priority: Priority,
     /// Megabytes of programs and inputs that are kept.
     #[arg(long, value_name = "MB", default_value_t = 1_000)]
     storage_mb: u64,
@@ -106,6 +110,7 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         sessions_max: args.sessions_max,
         bytes_max: args.storage_mb.saturating_mul(1_000_000),
         budget_cycles: args.budget_cycles,
+        priority: args.priority,
     };
     let key = open(&args.config)?.create(&args.name, limits).map_err(refused)?;
     if args.json {
@@ -133,6 +138,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         sessions_max: u32,
         bytes_max: u64,
         budget_cycles: Option<u64>,
+        priority: Priority,
         used_cycles: u64,
     }
     let keys = open(&args.config)?;
@@ -147,6 +153,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
                 sessions_max: row.limits.sessions_max,
                 bytes_max: row.limits.bytes_max,
                 budget_cycles: row.limits.budget_cycles,
+                priority: row.limits.priority,
             })
         });
         listed.collect::<Result<Vec<_>, _>>()
@@ -159,6 +166,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
     let columns = [
         ("name", Align::Left),
         ("state", Align::Left),
+        ("priority", Align::Left),
         ("cycles", Align::Right),
         ("used", Align::Right),
         ("budget", Align::Right),
@@ -170,6 +178,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
         vec![
             row.name.clone(),
             state.to_owned(),
+            row.priority.word().to_owned(),
             row.cycles_max.to_string(),
             row.used_cycles.to_string(),
             row.budget_cycles.map_or_else(|| "-".to_owned(), |cycles| cycles.to_string()),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use manyhands_api::bonsai::types::{Stats, Tenant, Uuid};
+use manyhands_core::Priority;
 use manyhands_proto::{Digest, JobId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -40,6 +41,8 @@ pub struct KeyLimits {
     pub bytes_max: u64,
     /// Cycles of all its owner's sessions together; none for no limit.
     pub budget_cycles: Option<u64>,
+    /// The share of the fleet that its sessions' jobs have beside other jobs.
+    pub priority: Priority,
 }
 
 /// An upload that is on disk.
@@ -86,8 +89,8 @@ impl Book {
 
     pub(crate) fn add_key(&self, hash: [u8; 32], tenant: &str, limits: KeyLimits) -> Result<()> {
         self.lock().execute(
-            "INSERT INTO keys (hash, tenant, created_ms, cycles_max, sessions_max, bytes_max, budget_cycles)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO keys (hash, tenant, created_ms, cycles_max, sessions_max, bytes_max, budget_cycles, priority)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 hash,
                 tenant,
@@ -96,6 +99,7 @@ impl Book {
                 limits.sessions_max,
                 signed(limits.bytes_max),
                 limits.budget_cycles.map(signed),
+                limits.priority.word(),
             ],
         )?;
         Ok(())
@@ -291,7 +295,7 @@ impl Book {
 const STEPS: [&str; 3] = [
     FORMAT_1,
     "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER",
-    "ALTER TABLE sessions ADD COLUMN claims BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE sessions ADD COLUMN claims BLOB NOT NULL DEFAULT x''; ALTER TABLE keys ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
 ];
 
 const FORMAT_1: &str = "
@@ -319,11 +323,13 @@ fn upload_key(row: &Row<'_>) -> Result<(Tenant, Vec<u8>, String)> {
 }
 
 fn key_row(row: &Row<'_>) -> Result<KeyRow> {
+    let priority: String = row.get("priority")?;
     let limits = KeyLimits {
         cycles_max: row.get::<_, i64>("cycles_max")?.unsigned_abs(),
         sessions_max: row.get("sessions_max")?,
         bytes_max: row.get::<_, i64>("bytes_max")?.unsigned_abs(),
         budget_cycles: row.get::<_, Option<i64>>("budget_cycles")?.map(i64::unsigned_abs),
+        priority: priority.parse().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?,
     };
     Ok(KeyRow {
         tenant: row.get("tenant")?,
@@ -393,7 +399,13 @@ mod tests {
         let path = dir.path().join("bonsai.db");
         let book = Book::open(&path).unwrap();
         let (a, b) = (Tenant("a".to_owned()), Tenant("b".to_owned()));
-        let limits = KeyLimits { cycles_max: 1 << 30, sessions_max: 2, bytes_max: 10, budget_cycles: Some(7) };
+        let limits = KeyLimits {
+            cycles_max: 1 << 30,
+            sessions_max: 2,
+            bytes_max: 10,
+            budget_cycles: Some(7),
+            priority: Priority::High,
+        };
         book.add_key([1; 32], "a", limits).unwrap();
         book.add_session(&row("a", 1, Some(9))).unwrap();
         book.add_session(&row("a", 2, None)).unwrap();
@@ -443,7 +455,13 @@ mod tests {
         drop(db);
         for _ in 0..2 {
             let book = Book::open(&path).unwrap();
-            let limits = KeyLimits { cycles_max: 2, sessions_max: 3, bytes_max: 4, budget_cycles: None };
+            let limits = KeyLimits {
+                cycles_max: 2,
+                sessions_max: 3,
+                bytes_max: 4,
+                budget_cycles: None,
+                priority: Priority::Normal,
+            };
             assert_eq!(book.limits(&Tenant("a".to_owned())).unwrap(), Some(limits));
         }
         let newer = STEPS.len() as i64 + 1;

@@ -93,7 +93,8 @@ mod tests {
     fn a_key_is_shown_once_and_kept_as_a_hash() {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(dir.path()).unwrap();
-        let limits = KeyLimits { cycles_max: 1, sessions_max: 1, bytes_max: 1, budget_cycles: None };
+        let priority = manyhands_core::Priority::Normal;
+        let limits = KeyLimits { cycles_max: 1, sessions_max: 1, bytes_max: 1, budget_cycles: None, priority };
         let key = keys.create("alice", limits).unwrap();
         assert_eq!((key.len(), &key[..3]), (67, "mh_"));
         for name in ["alice", "", "a b", &"x".repeat(65)] {

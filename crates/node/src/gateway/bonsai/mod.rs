@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use manyhands_api::bonsai::Bonsai;
 use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
 use manyhands_api::types::{Problem, ProblemKind};
+use manyhands_core::Priority;
 use manyhands_proto::Digest;
 use std::time::Duration;
 
@@ -146,6 +147,7 @@ impl Desk {
             sessions_max: OPEN_SESSIONS_MAX,
             bytes_max: self.store_limit_bytes,
             budget_cycles: None,
+            priority: Priority::Normal,
         }))
     }
 }

@@ -3,7 +3,7 @@
 use manyhands_api::Gateway as _;
 use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Tenant, Upload, Uuid};
 use manyhands_api::types::{JobRequest, Problem, ProblemKind};
-use manyhands_core::{Outcome, Priority};
+use manyhands_core::Outcome;
 use manyhands_proto::limits::{INPUT_BYTES_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::{Digest, JobId};
 use manyhands_zkvm::AssumptionReceipt;
@@ -181,7 +181,7 @@ impl Desk {
             po2: None,
             outcome: Outcome::Succinct,
             cycles_max: Some(row.cycles_max),
-            priority: Priority::Normal,
+            priority: self.limits(tenant).await?.priority,
             private: None,
         };
         self.door.submit_as(job, request).await.map(drop)
