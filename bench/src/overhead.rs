@@ -53,7 +53,7 @@ fn directly(session: &Session) -> Result<f64> {
     let segments = std::sync::Mutex::new(Vec::<SegmentReport>::new());
     let task = ExecuteTask {
         program: &session.program,
-        input: &session.input,
+        input: &session.input.clone().into(),
         assumptions: &[],
         po2: Po2::try_from(16)?,
         cycles_max: 1 << 30,

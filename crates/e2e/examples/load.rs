@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bonsai_sdk::non_blocking::Client;
 use manyhands_e2e::daemon::GatewayProcess;
 use manyhands_e2e::gateway::Requester;
@@ -15,8 +15,8 @@ use manyhands_e2e::{guest, tiny_input, until};
 /// Between two looks at a session, as RISC Zero's client has it.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The largest input that a gateway takes, in bytes.
-const INPUT_BYTES: usize = 256 << 20;
+/// The large input, in bytes.
+const INPUT_BYTES: usize = 1_000_000_000;
 
 /// What one client has seen.
 #[derive(Default)]
@@ -51,7 +51,8 @@ async fn main() -> Result<()> {
     show("upload and create", all.create);
     show("status", all.status);
     println!("peak memory of the gateway: {} MB", gateway.peak_memory_bytes()? / 1_000_000);
-    large_input(&gateway).await
+    drop(gateway);
+    large_input().await
 }
 
 /// One client's sessions, all begun at once, then polled until they have ended.
@@ -90,24 +91,44 @@ fn show(what: &str, mut times: Vec<Duration>) {
     println!("{what}: {} calls, p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms", times.len(), ms(50), ms(99), ms(100));
 }
 
-/// The memory that one large upload takes.
-async fn large_input(before: &GatewayProcess) -> Result<()> {
+/// The memory that one large input takes: uploaded, and read by a guest that only executes, then by one that is to be proved.
+async fn large_input() -> Result<()> {
     let gateway = GatewayProcess::start()?;
     let requester = Requester::of(&gateway.http)?;
     until("the gateway", async || Ok(requester.client.status().await.ok())).await?;
-    let idle = gateway.peak_memory_bytes()?;
+    let megabytes = |bytes: u64| bytes / 1_000_000;
+    println!("a new gateway: peak memory {} MB", megabytes(gateway.peak_memory_bytes()?));
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("input");
-    std::fs::write(&file, vec![7; INPUT_BYTES])?;
-    let since = Instant::now();
+    let mut input = tiny_input(10, "large");
+    input.resize(INPUT_BYTES, 7);
+    std::fs::write(&file, input)?;
     let bonsai = Client::from_parts(gateway.http.clone(), "x".to_owned(), "3.0.6")?;
-    bonsai.upload_input_file(&file).await.context(before.log())?;
-    let (peak, seconds) = (gateway.peak_memory_bytes()?, since.elapsed().as_secs_f64());
-    println!(
-        "an input of {} MB in {seconds:.1} s: peak memory {} MB, {} MB before",
-        INPUT_BYTES / 1_000_000,
-        peak / 1_000_000,
-        idle / 1_000_000
-    );
-    Ok(())
+    let (program, image_id) = guest("tiny")?;
+    bonsai.upload_img(&image_id.to_string(), program).await?;
+    let since = Instant::now();
+    let input = bonsai.upload_input_file(&file).await?;
+    let told = |what: &str, since: Instant| -> Result<()> {
+        let peak = megabytes(gateway.peak_memory_bytes()?);
+        println!(
+            "{} MB {what}: {:.1} s, peak memory {peak} MB",
+            INPUT_BYTES / 1_000_000,
+            since.elapsed().as_secs_f64()
+        );
+        Ok(())
+    };
+    told("uploaded", since)?;
+    let since = Instant::now();
+    let session = bonsai.create_session(image_id.to_string(), input.clone(), vec![], true).await?;
+    until("the execution", async || Ok((session.status(&bonsai).await?.status == "SUCCEEDED").then_some(()))).await?;
+    told("executed on", since)?;
+    let since = Instant::now();
+    let session = bonsai.create_session(image_id.to_string(), input, vec![], false).await?;
+    until("the first segment", async || {
+        let status = session.status(&bonsai).await?;
+        ensure!(status.status == "RUNNING", "{:?}", status.error_msg);
+        Ok(status.state.filter(|state| state.starts_with("ProveSegments")))
+    })
+    .await?;
+    told("submitted and cut", since)
 }

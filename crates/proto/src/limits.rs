@@ -39,8 +39,11 @@ pub const ASSUMPTIONS_MAX: usize = 256;
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
 
-/// Largest input of a guest, in bytes.
+/// Largest input of a guest that is held in memory, in bytes: what comes by `PUT /v1/inputs`.
 pub const INPUT_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest input of a guest that is streamed from file to file, in bytes. A guest has 3 GiB of memory, but need not keep what it reads.
+pub const STREAMED_INPUT_BYTES_MAX: u64 = 4 << 30;
 
 /// Largest frame between a daemon and its worker, in bytes: a program and its input with room for the frame's own fields.
 pub const WORKER_FRAME_BYTES_MAX: usize = (PROGRAM_BYTES_MAX + INPUT_BYTES_MAX + (1 << 20)) as usize;

@@ -22,7 +22,7 @@ pub enum Task {
         /// The program binary (`R0BF`).
         program: Bytes,
         /// What the guest reads from its input.
-        input: Bytes,
+        input: GuestInput,
         /// The claims that the guest may rely on (`env::verify`): their receipts are there.
         #[serde(deserialize_with = "crate::bounded::list::<ASSUMPTIONS_MAX, _, _>")]
         assumptions: Vec<Digest>,
@@ -59,6 +59,27 @@ pub enum Task {
         /// The receipt that proves the assumption.
         assumption: Bytes,
     },
+}
+
+/// What a guest reads from its input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestInput {
+    /// These bytes.
+    Bytes(Bytes),
+    /// A file on this machine, read as the guest asks for it.
+    File(String),
+}
+
+impl Default for GuestInput {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
+}
+
+impl From<Vec<u8>> for GuestInput {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Bytes::from(bytes))
+    }
 }
 
 /// What a worker says.

@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let segments = Mutex::new(Vec::new());
     let task = ExecuteTask {
         program: &program,
-        input: &input,
+        input: &input.into(),
         assumptions: &[],
         po2: Po2::try_from(16)?,
         cycles_max: 1 << 30,

@@ -17,8 +17,14 @@ fn main() -> Result<()> {
     let input = arguments.next().map(std::fs::read).transpose()?.unwrap_or_default();
     let start = Instant::now();
     let lines = Mutex::new(Vec::new());
-    let task =
-        ExecuteTask { program: &program, input: &input, assumptions: &[], po2, cycles_max: 1 << 40, blobs: false };
+    let task = ExecuteTask {
+        program: &program,
+        input: &input.into(),
+        assumptions: &[],
+        po2,
+        cycles_max: 1 << 40,
+        blobs: false,
+    };
     let outcome = execute(&task, &|report| {
         let line = match report {
             Report::Segment(segment) => format!(

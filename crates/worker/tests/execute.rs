@@ -5,7 +5,7 @@
 mod support;
 
 use manyhands_proto::Po2;
-use manyhands_proto::worker::{Failure, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Failure, GuestInput, Report, SegmentReport, Task};
 use manyhands_zkvm::prove::summary;
 use manyhands_zkvm::{AssumptionReceipt, Claim};
 use serde_bytes::ByteBuf;
@@ -123,11 +123,31 @@ fn what_a_guest_relies_on_is_in_its_last_claim_and_must_be_given() {
 }
 
 #[test]
+fn an_input_may_be_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let input = [&10_u32.to_le_bytes()[..], b"out of a file", &[0; 100_000]].concat();
+    std::fs::write(file.path(), &input).unwrap();
+    let of = |input: GuestInput| {
+        let mut task = execute("tiny.bin", &[], 16);
+        let Task::Execute { input: old, .. } = &mut task else { panic!("not an execution") };
+        *old = input;
+        task
+    };
+    let mut worker = Worker::start(&[], &[]);
+    let journal = |outcome: Result<manyhands_proto::worker::Execution, Failure>| outcome.unwrap().journal;
+    let (_, _, in_memory) = worker.execute(&of(input.into()));
+    let (_, _, in_a_file) = worker.execute(&of(GuestInput::File(file.path().to_str().unwrap().to_owned())));
+    assert_eq!(journal(in_memory), journal(in_a_file));
+    let gone = of(GuestInput::File("/nowhere/input".to_owned()));
+    assert!(matches!(worker.fail(&gone), Failure::Input(why) if why.contains("No such file")));
+}
+
+#[test]
 fn a_guest_that_never_ends_is_stopped_and_the_worker_lives_on() {
     let mut worker = Worker::start(&[], &[]);
     let endless = Task::Execute {
         program: guest("loops.bin"),
-        input: ByteBuf::new(),
+        input: GuestInput::default(),
         assumptions: Vec::new(),
         po2: Po2::try_from(18).unwrap(),
         cycles_max: 1_000_000,
@@ -145,7 +165,7 @@ fn what_is_no_program_says_so() {
         let po2 = Po2::try_from(po2).unwrap();
         worker.fail(&Task::Execute {
             program: ByteBuf::from(program),
-            input: ByteBuf::new(),
+            input: GuestInput::default(),
             assumptions: Vec::new(),
             po2,
             cycles_max: 1 << 20,

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post, put};
 use manyhands_proto::Digest;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -122,7 +122,7 @@ async fn put_image<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: Heade
 
 async fn put_input<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap, body: Body) -> Answer {
     let id = uuid(&id)?;
-    take(&desk, &headers, body, Upload::Input(id), INPUT_BYTES_MAX, "the input").await
+    take(&desk, &headers, body, Upload::Input(id), STREAMED_INPUT_BYTES_MAX, "the input").await
 }
 
 async fn put_receipt<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap, body: Body) -> Answer {

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use futures::StreamExt as _;
+use manyhands_proto::limits::INPUT_BYTES_MAX;
 use tempfile::NamedTempFile;
 
 use crate::server::body::too_slow;
@@ -57,11 +58,17 @@ pub(super) async fn spool(
 ) -> Result<(NamedTempFile, u64), Problem> {
     let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     bound.check(stated.unwrap_or_default(), what)?;
-    let taken = tokio::time::timeout(UPLOAD_TIME, take(body, folder, bound, what)).await;
+    let time = time_for(stated.unwrap_or(bound.bytes_max));
+    let taken = tokio::time::timeout(time, take(body, folder, bound, what)).await;
     let (file, size_bytes) = taken.map_err(|_| too_slow(what))??;
     let synced = tokio::task::spawn_blocking(move || file.as_file().sync_all().map(|()| file)).await;
     let file = synced.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?;
     Ok((file, size_bytes))
+}
+
+/// How long an upload of so many bytes may take: as fast as the largest in memory has to be.
+fn time_for(bytes: u64) -> Duration {
+    UPLOAD_TIME.max(Duration::from_secs(UPLOAD_TIME.as_secs().saturating_mul(bytes) / INPUT_BYTES_MAX))
 }
 
 async fn take(body: Body, folder: &Path, bound: Bound, what: &str) -> Result<(NamedTempFile, u64), Problem> {
@@ -97,4 +104,16 @@ async fn write(mut file: NamedTempFile, mut buffer: Vec<u8>) -> Result<(NamedTem
 
 fn failed(error: &std::io::Error) -> Problem {
     Problem::of_disk("the upload could not be kept", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_uploads_have_as_much_time_for_each_byte() {
+        assert_eq!([0, 1, INPUT_BYTES_MAX].map(time_for), [UPLOAD_TIME; 3]);
+        assert_eq!(time_for(4 * INPUT_BYTES_MAX), 4 * UPLOAD_TIME);
+        assert!(time_for(u64::MAX) > UPLOAD_TIME, "whatever is stated");
+    }
 }

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
     use crate::bonsai;
     use crate::server::limits::JSON_BYTES_MAX;
-    use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+    use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
     use serde_json::Value;
     use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ mod tests {
             ("put /v1/inputs", INPUT_BYTES_MAX),
             ("post /v1/jobs", JSON_BYTES_MAX),
             ("put /images/{id}", PROGRAM_BYTES_MAX),
-            ("put /inputs/{id}", INPUT_BYTES_MAX),
+            ("put /inputs/{id}", STREAMED_INPUT_BYTES_MAX),
             ("put /receipts/{id}", INPUT_BYTES_MAX),
             ("post /sessions/create", bonsai::JSON_BYTES_MAX),
             ("post /snark/create", bonsai::JSON_BYTES_MAX),

@@ -111,7 +111,7 @@ pub async fn run(args: SegmentArgs) -> Result<ExitCode, Failure> {
 fn task(program: &Program, input: &[u8], claims: &[Digest], po2: Po2, cycles_max: u64) -> Task {
     Task::Execute {
         program: ByteBuf::from(program.bytes.clone()),
-        input: ByteBuf::from(input),
+        input: input.to_vec().into(),
         assumptions: claims.to_vec(),
         po2,
         cycles_max,

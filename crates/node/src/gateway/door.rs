@@ -6,7 +6,7 @@ use manyhands_api::server::Gateway;
 use manyhands_api::types::{GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};
 use manyhands_blob::StoreError;
 use manyhands_core::explain::Explanation;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +40,12 @@ impl Door {
     async fn upload(&self, bytes: Vec<u8>) -> Result<BlobRef, Problem> {
         let stored = self.tasks.on_store(move |store| store.put_blob(&uploads(), &bytes)).await;
         stored.map_err(|error| of_store(&error))
+    }
+
+    /// Stores an input out of a file, in constant memory.
+    pub(super) async fn upload_file(&self, file: std::fs::File) -> Result<BlobRef, Problem> {
+        let stored = self.tasks.on_store(move |store| store.put_reader(&uploads(), file, STREAMED_INPUT_BYTES_MAX));
+        stored.await.map_err(|error| of_store(&error))
     }
 
     /// Has the job hold its blobs, so that they stay whatever happens to the upload.
@@ -92,8 +98,9 @@ impl Door {
 
     /// Takes a job under an id that was written down before.
     pub(super) async fn submit_as(&self, job: JobId, request: JobRequest) -> Result<Submitted, Problem> {
-        if request.input.is_some_and(|input| input.size_bytes > INPUT_BYTES_MAX) {
-            return Err(problem(ProblemKind::TooLarge, &format!("an input has at most {INPUT_BYTES_MAX} bytes")));
+        if request.input.is_some_and(|input| input.size_bytes > STREAMED_INPUT_BYTES_MAX) {
+            let message = format!("an input has at most {STREAMED_INPUT_BYTES_MAX} bytes");
+            return Err(problem(ProblemKind::TooLarge, &message));
         }
         let circle = privacy::circle(request.private.as_deref(), &self.trusted)?;
         let submitted = self.submit_held(job, &request, circle).await;

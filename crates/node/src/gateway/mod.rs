@@ -29,6 +29,7 @@ use turns::Turns;
 mod assumptions;
 pub mod bonsai;
 mod door;
+mod inputs;
 mod jobs_db;
 mod owners;
 mod privacy;
@@ -103,6 +104,7 @@ pub async fn run(
         shelf,
         worker: program,
         feedback,
+        scratch: scratch(&data_dir)?,
         executions: Arc::new(Semaphore::new(1)),
         fetches: Turns::new(),
         checks: Arc::new(Semaphore::new(usize::from(crate::machine::cores()))),
@@ -138,6 +140,13 @@ pub async fn run(
     end(archiving).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// Where large inputs lie while a guest reads them: with the uploads, whose strays are removed.
+fn scratch(data_dir: &DataDir) -> Result<std::path::PathBuf, StartError> {
+    let path = data_dir.uploads();
+    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    Ok(path)
 }
 
 /// What stands behind the Bonsai API, with what a restart cut off under way again.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use manyhands_core::Survey;
 use manyhands_core::requester::Input;
 use manyhands_core::sizing::Cut;
-use manyhands_proto::worker::{Failure, Task};
+use manyhands_proto::worker::{Failure, GuestInput, Task};
 use manyhands_proto::{Digest, Po2};
 use serde_bytes::ByteBuf;
 
@@ -40,9 +40,9 @@ impl Tasks {
     pub(crate) async fn survey(self, row: JobRow, sizes: Vec<Po2>, due_bytes: u64) {
         let Ok(_turn) = self.executions.acquire().await else { return };
         let mut looks = Vec::new();
-        if let Ok((program, input)) = self.program(&row).await {
+        if let Ok((program, held)) = self.program(&row).await {
             let sizes: Vec<Po2> = sizes.into_iter().filter(|size| manyhands_zkvm::is_provable(*size)).collect();
-            let guest = (ByteBuf::from(program), ByteBuf::from(input), row.claims());
+            let guest = (ByteBuf::from(program), held.input.clone(), row.claims());
             let all = look_at_all(&self.worker, guest, &sizes, row.cycles_max, &mut looks);
             // What was seen until then counts.
             let _ = tokio::time::timeout(TIME, all).await;
@@ -63,7 +63,7 @@ impl Tasks {
 /// Runs the guest at the largest size first, then at the others.
 async fn look_at_all(
     worker: &Path,
-    (program, input, assumptions): (ByteBuf, ByteBuf, Vec<Digest>),
+    (program, input, assumptions): (ByteBuf, GuestInput, Vec<Digest>),
     sizes: &[Po2],
     cycles_max: u64,
     looks: &mut Vec<Look>,

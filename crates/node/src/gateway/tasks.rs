@@ -8,7 +8,7 @@ use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_core::requester::Input;
 use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX};
+use manyhands_proto::limits::{PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX};
 use manyhands_proto::message::{Blame, Holder};
 use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
@@ -16,6 +16,7 @@ use manyhands_zkvm::{AssumptionReceipt, composite_receipt, succinct_receipt};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::inputs::Held;
 use super::jobs_db::{JobRow, SegmentRow};
 use super::owners::{claims_of, owner_of, receipts};
 use super::shelf::Shelf;
@@ -74,6 +75,8 @@ pub(crate) struct Tasks {
     pub(crate) shelf: Shelf,
     pub(crate) worker: PathBuf,
     pub(crate) feedback: mpsc::Sender<Feedback>,
+    /// Where large inputs lie while a guest reads them.
+    pub(crate) scratch: PathBuf,
     /// Guests executed at the same time: one, as execution takes a core and streams into the disk.
     pub(crate) executions: Arc<Semaphore>,
     /// Results fetched at the same time. Not counted among the checks: a node that drips must not hold those up.
@@ -132,21 +135,18 @@ impl Tasks {
     }
 
     /// A job's program and input.
-    pub(super) async fn program(&self, row: &JobRow) -> Result<(Vec<u8>, Vec<u8>), String> {
-        let (program, input) = (row.program, row.input);
-        let read = self.on_store(move |store| {
-            let program = store.read_blob(&program, PROGRAM_BYTES_MAX)?;
-            let input = input.map(|input| store.read_blob(&input, INPUT_BYTES_MAX)).transpose()?;
-            Ok((program, input.unwrap_or_default()))
-        });
-        read.await.map_err(|error| error.to_string())
+    pub(super) async fn program(&self, row: &JobRow) -> Result<(Vec<u8>, Held), String> {
+        let program = row.program;
+        let read = self.on_store(move |store| store.read_blob(&program, PROGRAM_BYTES_MAX));
+        let program = read.await.map_err(|error| error.to_string())?;
+        Ok((program, self.input(row.input).await.map_err(|error| error.to_string())?))
     }
 
     async fn run_guest(&self, row: &JobRow) -> Result<Execution, CutShort> {
-        let (program, input) = self.program(row).await?;
+        let (program, held) = self.program(row).await?;
         let task = Task::Execute {
             program: ByteBuf::from(program),
-            input: ByteBuf::from(input),
+            input: held.input.clone(),
             assumptions: row.claims(),
             po2: row.spec.po2,
             cycles_max: row.cycles_max,
@@ -368,6 +368,7 @@ pub(crate) mod tests {
             store,
             worker: PathBuf::new(),
             feedback,
+            scratch: std::env::temp_dir(),
             executions: Arc::new(Semaphore::new(1)),
             fetches: Turns::new(),
             checks: Arc::new(Semaphore::new(1)),

@@ -4,7 +4,7 @@ use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, Report, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -134,7 +134,8 @@ fn notice() -> impl Strategy<Value = JobNotice> {
 
 fn task() -> impl Strategy<Value = Task> {
     let digests = vec(any::<[u8; 32]>().prop_map(Digest), 0..4);
-    let execute = (bytes(), bytes(), digests, po2(), any::<u64>(), any::<bool>()).prop_map(
+    let input = prop_oneof![bytes().prop_map(GuestInput::Bytes), any::<String>().prop_map(GuestInput::File)];
+    let execute = (bytes(), input, digests, po2(), any::<u64>(), any::<bool>()).prop_map(
         |(program, input, assumptions, po2, cycles_max, blobs)| Task::Execute {
             program,
             input,

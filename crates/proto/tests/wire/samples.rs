@@ -5,7 +5,7 @@ use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, Report, SegmentReport, Task};
 use manyhands_proto::{
     BlobRef, DecodeError, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit, decode, encode,
 };
@@ -99,7 +99,8 @@ variants!(NOTICES, notice_name, JobNotice, {
 
 variants!(TASKS, task_name, Task, {
     Task::Identify => "task.identify",
-    Task::Execute { .. } => "task.execute",
+    Task::Execute { input: GuestInput::Bytes(_), .. } => "task.execute",
+    Task::Execute { input: GuestInput::File(_), .. } => "task.execute.file",
     Task::Prove { .. } => "task.prove",
     Task::Lift { .. } => "task.lift",
     Task::Join { .. } => "task.join",
@@ -233,11 +234,19 @@ fn tasks() -> Vec<Task> {
         Task::Identify,
         Task::Execute {
             program: bytes(b"R0BF program"),
-            input: bytes(b""),
+            input: GuestInput::Bytes(bytes(b"")),
             assumptions: vec![Digest(run(0x20))],
             po2: po2(16),
             cycles_max: 1 << 40,
             blobs: true,
+        },
+        Task::Execute {
+            program: bytes(b"R0BF program"),
+            input: GuestInput::File("/tmp/input".to_owned()),
+            assumptions: Vec::new(),
+            po2: po2(14),
+            cycles_max: 1,
+            blobs: false,
         },
         Task::Prove { segment: bytes(&run::<200>(0)), nonce: nonce() },
         Task::Lift { receipt: bytes(b"receipt") },

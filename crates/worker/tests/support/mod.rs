@@ -143,7 +143,7 @@ pub fn fixture(name: &str) -> ByteBuf {
 pub fn execute(program: &str, input: &[u8], po2: u8) -> Task {
     Task::Execute {
         program: guest(program),
-        input: ByteBuf::from(input),
+        input: input.to_vec().into(),
         assumptions: Vec::new(),
         po2: Po2::try_from(po2).unwrap(),
         cycles_max: 1 << 24,

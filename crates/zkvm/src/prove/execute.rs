@@ -1,12 +1,13 @@
 //! Step I: runs a guest and cuts it into segments, each handed out while the guest still runs.
 
 use std::cell::Cell;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, SEGMENT_BYTES_MAX};
-use manyhands_proto::worker::{Execution, Failure, Report, SegmentReport};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, Report, SegmentReport};
 use manyhands_proto::{Digest, Po2};
 use risc0_binfmt::ExitCode;
 use risc0_zkvm::sha::Digestible;
@@ -20,13 +21,16 @@ use super::blob::Blob;
 use super::guarded;
 use crate::{ClaimError, PO2_MAX, from_proto, is_provable, program, to_proto};
 
+/// Bytes of a file that are read at once.
+const INPUT_PIECE_BYTES: usize = 1 << 16;
+
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecuteTask<'a> {
     /// The program binary (`R0BF`).
     pub program: &'a [u8],
     /// What the guest reads from its input.
-    pub input: &'a [u8],
+    pub input: &'a GuestInput,
     /// The claims that the guest may rely on: their receipts are there.
     pub assumptions: &'a [Digest],
     /// Segment size.
@@ -51,12 +55,29 @@ pub fn execute(task: &ExecuteTask<'_>, sink: &Sink<'_>) -> Result<Execution, Fai
     }
     program::check(task.program).map_err(|error| Failure::Program(error.to_string()))?;
     let total_cycles = AtomicU64::new(0);
+    let input = open(task.input)?;
     let session =
-        guarded(of_panic, || run(task, sink, &total_cycles).map_err(|error| of_error(&error, task.cycles_max)))?;
+        guarded(of_panic, || run(task, input, sink, &total_cycles).map_err(|error| of_error(&error, task.cycles_max)))?;
     outcome(session, total_cycles.into_inner())
 }
 
-fn run(task: &ExecuteTask<'_>, sink: &Sink<'_>, total_cycles: &AtomicU64) -> anyhow::Result<Session> {
+fn open(input: &GuestInput) -> Result<Box<dyn BufRead + '_>, Failure> {
+    Ok(match input {
+        GuestInput::Bytes(bytes) => Box::new(bytes.as_slice()),
+        GuestInput::File(path) => {
+            let file = File::open(path)
+                .map_err(|error| Failure::Input(format!("the guest's input cannot be opened: {error}")))?;
+            Box::new(BufReader::with_capacity(INPUT_PIECE_BYTES, file))
+        }
+    })
+}
+
+fn run(
+    task: &ExecuteTask<'_>,
+    input: Box<dyn BufRead + '_>,
+    sink: &Sink<'_>,
+    total_cycles: &AtomicU64,
+) -> anyhow::Result<Session> {
     let left_bytes = Rc::new(Cell::new(GUEST_LOG_BYTES_MAX));
     let log = |stderr| GuestLog { stderr, sink, left_bytes: left_bytes.clone() };
     let mut builder = ExecutorEnv::builder();
@@ -68,7 +89,7 @@ fn run(task: &ExecuteTask<'_>, sink: &Sink<'_>, total_cycles: &AtomicU64) -> any
     let env = builder
         .segment_limit_po2(task.po2.get().into())
         .session_limit(Some(task.cycles_max))
-        .read_fd(0, task.input)
+        .read_fd(0, input)
         .stdout(log(false))
         .stderr(log(true))
         .coprocessor_callback(NoKeccak)

@@ -7,8 +7,8 @@ use manyhands_api::bonsai::types::{Stats, Upload, Uuid};
 use manyhands_api::types::Problem;
 use manyhands_core::requester::STOPPED;
 use manyhands_proto::Po2;
-use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, INPUT_BYTES_MAX};
-use manyhands_proto::worker::{Execution, SegmentReport, Task};
+use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
+use manyhands_proto::worker::{Execution, GuestInput, SegmentReport, Task};
 use serde_bytes::ByteBuf;
 use tokio::task::AbortHandle;
 
@@ -95,13 +95,10 @@ impl Desk {
 
     async fn run(&self, row: &SessionRow, seen: &Mutex<Seen>) -> Result<Execution, String> {
         let program = self.read_program(&row.tenant, row.image).await.map_err(|problem| problem.message)?;
-        let input = match row.input {
-            Some(input) => self.read(&row.tenant, Upload::Input(input), INPUT_BYTES_MAX).await,
-            None => Ok(Vec::new()),
-        };
+        let input = row.input.map(|input| self.path(&row.tenant, Upload::Input(input)));
         let task = Task::Execute {
             program: ByteBuf::from(program),
-            input: ByteBuf::from(input.map_err(|problem| problem.message)?),
+            input: input.map_or_else(GuestInput::default, |path| GuestInput::File(path.to_string_lossy().into_owned())),
             assumptions: row.claims.clone(),
             po2: Po2::try_from(PO2).unwrap_or(Po2::MIN),
             cycles_max: row.cycles_max,

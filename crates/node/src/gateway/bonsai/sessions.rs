@@ -4,7 +4,7 @@ use manyhands_api::Gateway as _;
 use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Tenant, Upload, Uuid};
 use manyhands_api::types::{JobRequest, Problem, ProblemKind};
 use manyhands_core::Outcome;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, RECEIPT_BYTES_MAX};
+use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use manyhands_proto::{Digest, JobId};
 use manyhands_zkvm::AssumptionReceipt;
 use sha2::{Digest as _, Sha256};
@@ -164,10 +164,7 @@ impl Desk {
         let program = self.read_program(tenant, row.image).await?;
         let program = self.door.upload_program(program).await?.blob;
         let input = match row.input {
-            Some(id) => {
-                let bytes = self.read(tenant, Upload::Input(id), INPUT_BYTES_MAX).await?;
-                Some(self.door.upload_input(bytes).await?.blob)
-            }
+            Some(id) => Some(self.door.upload_file(self.open(tenant, Upload::Input(id)).await?).await?),
             None => None,
         };
         let mut assumptions = Vec::with_capacity(receipts.len());

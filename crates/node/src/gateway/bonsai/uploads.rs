@@ -84,7 +84,7 @@ impl Desk {
         if was_there { Ok(()) } else { Err(Problem::not_found("there is no such upload of yours here")) }
     }
 
-    /// Reads a program or an input.
+    /// Reads a program or a receipt.
     pub(super) async fn read(&self, tenant: &Tenant, upload: Upload, bytes_max: u64) -> Result<Vec<u8>, Problem> {
         let path = self.path(tenant, upload);
         let read = tokio::task::spawn_blocking(move || {
@@ -122,7 +122,14 @@ impl Desk {
         Ok(count + strays.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?)
     }
 
-    fn path(&self, tenant: &Tenant, upload: Upload) -> PathBuf {
+    /// Opens an upload.
+    pub(super) async fn open(&self, tenant: &Tenant, upload: Upload) -> Result<File, Problem> {
+        let path = self.path(tenant, upload);
+        let opened = tokio::task::spawn_blocking(move || File::open(path)).await;
+        opened.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))
+    }
+
+    pub(super) fn path(&self, tenant: &Tenant, upload: Upload) -> PathBuf {
         self.folder.join(file_name(tenant, kind_of(upload), &name_of(upload)))
     }
 }
