@@ -21,6 +21,9 @@ const KILLS: u32 = 50;
 /// Jobs that are open at the same time, until the last kill.
 const OPEN_JOBS: usize = 3;
 
+/// Turns of the guest's wheel in a session: half a second or so, so that its worker can be met.
+const SESSION_TURNS: u32 = 1_500_000;
+
 /// The same numbers at each run.
 struct Chance(u64);
 
@@ -58,7 +61,7 @@ impl Promised {
         let session = async {
             let image = image_id.to_string();
             self.bonsai.upload_img(&image, program).await?;
-            let input = self.bonsai.upload_input(tiny_input(0, &message)).await?;
+            let input = self.bonsai.upload_input(tiny_input(SESSION_TURNS, &message)).await?;
             self.bonsai.create_session(image, input, vec![], true).await
         };
         let session = session.await;
@@ -90,15 +93,30 @@ impl Promised {
     }
 }
 
-/// Kills one process; of those that are left to be started again, it starts it.
-fn kill_one(chance: &mut Chance, gateway: &mut GatewayProcess, nodes: &mut [NodeProcess]) -> Result<&'static str> {
+/// Kills one process and, if it is a daemon, starts it again. Nodes have it rarely enough for a proof to come about now and then.
+async fn kill_one(
+    chance: &mut Chance,
+    gateway: &mut GatewayProcess,
+    nodes: &mut [NodeProcess],
+) -> Result<&'static str> {
     let node = usize::try_from(chance.below(nodes.len() as u64))?;
-    match chance.below(10) {
-        0..4 => gateway.restart().map(|()| "gateway"),
-        4..6 => Ok(if gateway.kill_worker_now()? { "gateway's worker" } else { "nobody" }),
-        6..8 => nodes[node].restart().map(|()| "node"),
+    match chance.below(20) {
+        0..10 => gateway.restart().map(|()| "gateway"),
+        10..15 => Ok(if kill_a_guest(gateway).await? { "gateway's worker" } else { "nobody" }),
+        15..17 => nodes[node].restart().map(|()| "node"),
         _ => Ok(if nodes[node].kill_worker_now()? { "node's worker" } else { "nobody" }),
     }
+}
+
+/// Kills the gateway's worker if there is one within a second or so.
+async fn kill_a_guest(gateway: &GatewayProcess) -> Result<bool> {
+    for _ in 0..50 {
+        if gateway.kill_worker_now()? {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(false)
 }
 
 /// Which attempts of each unit were verified, as the gateway's log says; a result that was kept over a restart is told again.
@@ -127,7 +145,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
     while killed.values().sum::<u32>() < KILLS {
         promised.top_up().await.with_context(|| gateway.log())?;
         tokio::time::sleep(Duration::from_millis(200 + chance.below(3_000))).await;
-        match kill_one(&mut chance, &mut gateway, &mut nodes)? {
+        match kill_one(&mut chance, &mut gateway, &mut nodes).await? {
             "nobody" => {}
             victim => *killed.entry(victim).or_default() += 1,
         }
