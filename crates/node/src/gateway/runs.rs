@@ -12,7 +12,7 @@ use super::jobs_db::SegmentRow;
 use super::shell::Shell;
 
 /// Times that a guest is run if its worker dies, or a segment that it left is lost, before the job fails.
-pub(super) const RUNS_MAX: u32 = 3;
+pub(super) const RUNS_MAX: u32 = 5;
 
 /// Leases of a unit are counted from here on with each run of the guest: more than a unit ever has.
 const ATTEMPTS_PER_RUN: u32 = 1_000;
