@@ -1,5 +1,5 @@
 //! A thousand sessions by fifty clients at once, each polled until it has ended, against a gateway process without nodes: what a call takes,
-//! and what the gateway needs of memory; then the largest input, uploaded in one stream. Figures are in bench/README.md.
+//! and what the gateway needs of memory; then the largest input, uploaded in one stream.
 //!
 //! `MANYHANDS_BIN=.. MANYHANDS_WORKER=.. cargo run -p manyhands-e2e --example load [SESSIONS [CLIENTS]]`
 #![allow(clippy::print_stdout)]
