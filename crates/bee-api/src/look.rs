@@ -25,7 +25,7 @@ impl LookError {
     /// Whether it means that there is nothing at the reference that could be read; else something failed.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
-            Self::Store(error) => is_absence(error),
+            Self::Store(error) => error.is_absence(),
             Self::Manifest(error) => !matches!(error, ManifestError::TooMany { .. }),
         }
     }
@@ -33,22 +33,11 @@ impl LookError {
     /// The refusal of a call that cannot go on without it. `message` is Bee's for the call.
     pub(crate) fn refusal(&self, message: &str) -> Refusal {
         match self {
-            Self::Store(error) if is_absence(error) => Refusal::not_found(message),
+            Self::Store(error) if error.is_absence() => Refusal::not_found(message),
             Self::Store(error) => Refusal::of_put(error, message),
             Self::Manifest(error) => Refusal::bad(format!("{message}: {error}")),
         }
     }
-}
-
-/// Whether the store says that a tree is not here, or not whole. Whatever else it says, of the disk say, tells nothing of the tree.
-pub(crate) fn is_absence(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::NotFound { .. }
-            | StoreError::Malformed { .. }
-            | StoreError::Corrupt { .. }
-            | StoreError::Incomplete { .. }
-    )
 }
 
 /// A reader of a tree of either kind.

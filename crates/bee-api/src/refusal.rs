@@ -7,8 +7,6 @@ use axum::response::IntoResponse;
 use manyhands_blob::StoreError;
 use serde::Serialize;
 
-use crate::look::is_absence;
-
 /// Why a call is not answered as asked.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Refusal {
@@ -63,7 +61,7 @@ impl Refusal {
 
     /// What the store says while something is being read.
     pub(crate) fn of_get(error: &StoreError, message: &str) -> Self {
-        if is_absence(error) {
+        if error.is_absence() {
             tracing::debug!(%error, "what is asked for is not here");
             return Self::not_found("Not Found");
         }

@@ -183,10 +183,10 @@ impl<P: ProofSystem> Requester<P> {
     pub fn handle(&mut self, now: Time, input: Input<P>) {
         match input {
             Input::Restrict { job, to } => drop(self.circles.insert(job, to)),
-            Input::Submit { job, spec, restored } => {
+            Input::Submit { job, spec, restored, attempts_from } => {
                 let sizes = if spec.is_auto { self.sizes_offered(Some(job)) } else { Vec::new() };
                 if let Entry::Vacant(vacant) = self.jobs.entry(job) {
-                    vacant.insert(Job::new(now, job, spec, restored));
+                    vacant.insert(Job::new(now, job, spec, restored, attempts_from));
                     with_job!(self, now, job, |j, cx| j.start(sizes, cx));
                 }
             }

@@ -139,11 +139,7 @@ impl NodeProcess {
 
     /// Kills its worker process, once there is one at work.
     pub async fn kill_worker(&self) -> Result<()> {
-        let node = self.child.id();
-        let worker = until("a worker process", async || Ok(child_of(node))).await?;
-        let status = Command::new("kill").args(["-9", &worker.to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill failed");
-        Ok(())
+        until("a worker process", async || Ok(self.kill_worker_now()?.then_some(()))).await
     }
 
     /// What it wrote so far.

@@ -15,14 +15,20 @@ use manyhands_e2e::{guest, tiny_input, until};
 use manyhands_proto::JobId;
 use manyhands_zkvm::verify_receipt;
 
-/// Processes that are killed.
+/// Processes that are killed, at least.
 const KILLS: u32 = 50;
+
+/// Of each sort, at least.
+const KILLS_OF_EACH: u32 = 5;
+
+/// After so many kills there is peace until another job has come to its end.
+const KILLS_A_JOB: u32 = 10;
 
 /// Jobs that are open at the same time, until the last kill.
 const OPEN_JOBS: usize = 3;
 
-/// Turns of the guest's wheel in a session: half a second or so, so that its worker can be met.
-const SESSION_TURNS: u32 = 1_500_000;
+/// Turns of the guest's wheel in a session: a second or so, in which its worker can be met.
+const SESSION_TURNS: u32 = 10_000_000;
 
 /// The same numbers at each run.
 struct Chance(u64);
@@ -69,6 +75,16 @@ impl Promised {
         Ok(())
     }
 
+    /// Waits until another job has come to its end.
+    async fn one_more_done(&self) -> Result<()> {
+        let done = async || {
+            let status = self.requester.client.status().await.ok()?;
+            Some(status.jobs.iter().filter(|job| job.phase == "done").count())
+        };
+        let before = until("the gateway's word on its jobs", async || Ok(done().await)).await?;
+        until("another job's end", async || Ok(done().await.filter(|count| *count > before))).await.map(drop)
+    }
+
     /// Waits for all of it.
     async fn kept(&self) -> Result<()> {
         let (_, image_id) = guest("tiny")?;
@@ -93,7 +109,7 @@ impl Promised {
     }
 }
 
-/// Kills one process and, if it is a daemon, starts it again. Nodes have it rarely enough for a proof to come about now and then.
+/// Kills one process and, if it is a daemon, starts it again. Says which sort it was.
 async fn kill_one(
     chance: &mut Chance,
     gateway: &mut GatewayProcess,
@@ -142,12 +158,20 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
     };
     let mut chance = Chance(7);
     let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
-    while killed.values().sum::<u32>() < KILLS {
+    let is_enough = |killed: &BTreeMap<&str, u32>| {
+        killed.values().sum::<u32>() >= KILLS
+            && killed.len() == 4
+            && killed.values().all(|count| *count >= KILLS_OF_EACH)
+    };
+    while !is_enough(&killed) {
         promised.top_up().await.with_context(|| gateway.log())?;
         tokio::time::sleep(Duration::from_millis(200 + chance.below(3_000))).await;
         match kill_one(&mut chance, &mut gateway, &mut nodes).await? {
-            "nobody" => {}
+            "nobody" => continue,
             victim => *killed.entry(victim).or_default() += 1,
+        }
+        if killed.values().sum::<u32>() % KILLS_A_JOB == 0 {
+            promised.one_more_done().await.with_context(|| gateway.log())?;
         }
     }
     promised.kept().await.with_context(|| format!("{killed:?}\n{}", gateway.log()))?;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use manyhands_bee::{BeeError, Fault};
+use manyhands_blob::encryption::{ChunkKey, EncryptedReference};
 use manyhands_blob::transfer::{BlobServer, FetchError};
 use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_net::{BlobStream, NetError, StreamError};
-use manyhands_proto::NodeId;
-use manyhands_proto::message::Blame;
+use manyhands_proto::limits::SEGMENT_BYTES_MAX;
+use manyhands_proto::message::{Blame, BlobKey};
+use manyhands_proto::{BlobRef, NodeId};
 
 use crate::store::is_no_room;
 
@@ -94,6 +96,22 @@ pub(crate) async fn on_store<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let store = store.clone();
     tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Interrupted))
+}
+
+/// What opens a unit's input, if it is encrypted.
+pub(crate) fn root_of(input: BlobRef, key: Option<BlobKey>) -> Option<EncryptedReference> {
+    key.map(|key| EncryptedReference { address: input.reference, key: ChunkKey::new(key.0) })
+}
+
+/// Reads a unit's input, encrypted or not.
+pub(crate) fn read_input(store: &ChunkStore, input: BlobRef, key: Option<BlobKey>) -> Result<Vec<u8>, StoreError> {
+    let Some(root) = root_of(input, key) else { return store.read_blob(&input, SEGMENT_BYTES_MAX) };
+    let mut reader = store.encrypted_tree_reader(&root, SEGMENT_BYTES_MAX)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next_piece()? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
 }
 
 /// Answers one peer's request for a blob, in a task of its own.

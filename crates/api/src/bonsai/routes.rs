@@ -1,6 +1,7 @@
 //! The paths of the Bonsai API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +26,8 @@ use crate::types::{Problem, ProblemKind};
 
 /// Uploads at the same time; each is a file and some pieces of memory.
 const UPLOADS_MAX: usize = 32;
+/// How long an upload waits for others: less than RISC Zero's client gives a call (30 s in bonsai-sdk 1.4.3).
+const TURN_TIME: Duration = Duration::from_secs(20);
 /// Largest JSON body.
 pub(crate) const JSON_BYTES_MAX: u64 = 1 << 20;
 
@@ -139,8 +142,10 @@ async fn take<B: Bonsai>(
     what: &str,
 ) -> Answer {
     let tenant = tenant(desk, headers).await?;
-    let busy = || Problem::new(ProblemKind::Busy, "too many uploads are under way; try again");
-    let _turn = desk.uploads.try_acquire().map_err(|_| busy())?;
+    // Clients do not try again what is refused, so those that are many wait for each other.
+    let busy = "too many uploads are under way, and none ended for a while; try again";
+    let waited = tokio::time::timeout(TURN_TIME, desk.uploads.acquire()).await;
+    let _turn = waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(ProblemKind::Busy, busy))?;
     let room_bytes = desk.bonsai.room(&tenant).await?;
     let (file, size_bytes) = spool(headers, body, desk.bonsai.spool(), Bound { bytes_max, room_bytes }, what).await?;
     desk.bonsai.keep(&tenant, upload, file, size_bytes).await?;

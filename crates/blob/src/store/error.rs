@@ -157,6 +157,13 @@ pub enum StoreError {
     Interrupted,
 }
 
+impl StoreError {
+    /// Whether it says that a tree is not here, or not whole. Whatever else the store says, of the disk say, tells nothing of the tree.
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Malformed { .. } | Self::Corrupt { .. } | Self::Incomplete { .. })
+    }
+}
+
 impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         match error {

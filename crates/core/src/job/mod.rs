@@ -325,7 +325,7 @@ impl<P: ProofSystem> Entry<P> {
 }
 
 impl<P: ProofSystem> Job<P> {
-    pub(crate) fn new(now: Time, id: JobId, spec: JobSpec, restored: Restored) -> Self {
+    pub(crate) fn new(now: Time, id: JobId, spec: JobSpec, restored: Restored, attempts_from: u32) -> Self {
         Self {
             id,
             spec,
@@ -337,7 +337,7 @@ impl<P: ProofSystem> Job<P> {
             frontier: step5_combine::Frontier::default(),
             restored,
             tally: Tally::default(),
-            attempts_from: 0,
+            attempts_from,
             announce_at: None,
             live: 0,
             copies: 0,
@@ -349,6 +349,12 @@ impl<P: ProofSystem> Job<P> {
     /// Whether units may still be leased and results taken.
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// Whether a segment of a guest that has ended is still to be proved.
+    pub fn needs_segment(&self, index: u32) -> bool {
+        let entry = self.ledger.get(&Unit::Prove(index));
+        self.is_open() && self.execution.is_some() && entry.is_some_and(|entry| entry.result.is_none())
     }
 
     /// Every unit known so far with its state, in the order prove, lift, join, resolve.
@@ -435,7 +441,8 @@ impl<P: ProofSystem> Job<P> {
         for (attempt, lease) in &mut entry.leases {
             let id = LeaseId { job, unit, attempt: *attempt };
             let status = std::mem::replace(&mut lease.status, LeaseStatus::Over);
-            if status != LeaseStatus::Over {
+            // A result that was kept over a restart was no lease of this tally.
+            if !matches!(status, LeaseStatus::Over | LeaseStatus::Checking { is_here: true, .. }) {
                 self.tally.wasted(cx.now.since(lease.granted));
             }
             match status {

@@ -24,6 +24,8 @@ pub enum Input<P: ProofSystem> {
         spec: JobSpec,
         /// Results kept from before a restart.
         restored: Restored,
+        /// The number before that of each unit's next lease, as for [`Input::Anew`].
+        attempts_from: u32,
     },
     /// A job, which is submitted afterwards, is for these nodes only.
     Restrict {

@@ -132,7 +132,7 @@ impl World {
     fn begin_job(&mut self, which: usize) {
         let job = job_of(which);
         let spec = JobSpec { po2: po2(16), is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
-        self.feed_gateway(which, requester::Input::Submit { job, spec, restored: Restored::new() });
+        self.feed_gateway(which, requester::Input::Submit { job, spec, restored: Restored::new(), attempts_from: 0 });
         let segments = self.bounds.segments;
         for index in 0..segments {
             let segment = SegmentInfo { index, po2: po2(16), claim: index };

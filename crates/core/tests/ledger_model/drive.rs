@@ -69,7 +69,7 @@ impl Gateway {
             Step::Submit { job, succinct } => {
                 let outcome = if succinct { Outcome::Succinct } else { Outcome::Composite };
                 let spec = JobSpec { po2: po2(16), is_auto: false, outcome, priority: Priority::Normal };
-                Input::Submit { job: self.submit(job), spec, restored: Restored::new() }
+                Input::Submit { job: self.submit(job), spec, restored: Restored::new(), attempts_from: 0 }
             }
             Step::Cut { job } => {
                 // Beyond the last segment, and after the guest has ended, one is announced again.

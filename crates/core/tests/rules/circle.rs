@@ -119,7 +119,7 @@ fn the_size_is_chosen_for_the_circle() {
     assert_eq!(desk.core.sizes_offered(None).last(), Some(&po2(20)));
     desk.send(Input::Restrict { job: JOB, to: BTreeSet::from([node(2)]) });
     let spec = JobSpec { po2: po2(16), is_auto: true, outcome: Outcome::Composite, priority: Priority::Normal };
-    desk.send(Input::Submit { job: JOB, spec, restored: Restored::new() });
+    desk.send(Input::Submit { job: JOB, spec, restored: Restored::new(), attempts_from: 0 });
     let Some(Command::Survey { sizes, .. }) = desk.take(|command| matches!(command, Command::Survey { .. })) else {
         panic!("the guest is looked at")
     };

@@ -55,7 +55,7 @@ impl Desk {
 
     pub fn resume(&mut self, outcome: Outcome, restored: Restored) {
         let spec = JobSpec { po2: po2(16), is_auto: false, outcome, priority: Priority::Normal };
-        self.send(Input::Submit { job: JOB, spec, restored });
+        self.send(Input::Submit { job: JOB, spec, restored, attempts_from: 0 });
         assert!(self.executes(), "the guest is executed");
     }
 

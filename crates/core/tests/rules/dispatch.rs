@@ -17,7 +17,7 @@ fn a_job_is_executed_once_and_announced_when_its_first_segment_is_stored() {
     let mut desk = Desk::new();
     desk.submit(Outcome::Composite);
     let spec = desk.core.job(&JOB).unwrap().spec;
-    desk.send(Input::Submit { job: JOB, spec, restored: Default::default() });
+    desk.send(Input::Submit { job: JOB, spec, restored: Default::default(), attempts_from: 0 });
     desk.is_clear();
     desk.send(Input::Segmented { job: JOB, segment: SegmentInfo { index: 0, po2: po2(16), claim: 0 } });
     assert!(!desk.announced(), "a segment that is not stored cannot be leased");
@@ -261,7 +261,7 @@ fn a_lease_whose_answer_was_lost_is_given_again() {
 /// A second job with as many segments stored.
 pub fn add_job(desk: &mut Desk, job: JobId, priority: Priority, segments: u32) {
     let spec = JobSpec { priority, ..desk.core.job(&JOB).unwrap().spec };
-    desk.core.handle(desk.now, Input::Submit { job, spec, restored: Default::default() });
+    desk.core.handle(desk.now, Input::Submit { job, spec, restored: Default::default(), attempts_from: 0 });
     for index in 0..segments {
         let segment = SegmentInfo { index, po2: po2(16), claim: index };
         desk.core.handle(desk.now, Input::Segmented { job, segment });

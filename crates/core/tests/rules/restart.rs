@@ -1,13 +1,13 @@
 //! A gateway that starts again: kept results are checked, not trusted, and nodes that still work for it find their way.
 
-use manyhands_core::job::{Outcome, Receipted, Restored, UnitState};
+use manyhands_core::job::{JobSpec, Outcome, Priority, Receipted, Restored, UnitState};
 use manyhands_core::requester::{Event, Input};
 use manyhands_core::{Check, Parts};
 use manyhands_proto::message::{Blame, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
 use crate::desk::{Desk, proves};
-use crate::fake::{JOB, blob, node};
+use crate::fake::{JOB, blob, node, po2};
 
 fn kept(unit: Unit, attempt: u32, node: NodeId) -> (Unit, Receipted) {
     let lease = LeaseId { job: JOB, unit, attempt };
@@ -88,6 +88,26 @@ fn a_guest_that_runs_anew_keeps_what_still_proves_its_segments() {
     let tally = desk.core.view_job(desk.now, &JOB).unwrap().tally;
     assert_eq!((tally.leases, tally.copies, tally.wasted_leases), (3, 0, 1), "the one that was called back");
     assert!([1, 2].iter().all(|number| desk.core.peers().get(&node(*number)).unwrap().offences == 0));
+}
+
+/// Story: the gateway restarts after a second run of the guest; a node still works for a lease of the first.
+#[test]
+fn leases_of_a_later_run_never_have_the_numbers_of_an_earlier_one() {
+    let mut desk = Desk::new();
+    let spec = JobSpec { po2: po2(16), is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
+    desk.send(Input::Submit { job: JOB, spec, restored: Restored::new(), attempts_from: 2_000 });
+    assert!(desk.executes());
+    desk.segment(0);
+    assert!(!desk.core.job(&JOB).unwrap().needs_segment(0), "the guest still runs, and may bring it yet");
+    desk.executed(1);
+    assert!(desk.core.job(&JOB).unwrap().needs_segment(0));
+    let late = desk.done(node(1), proves(0, 1), blob(80));
+    assert_eq!(desk.answer(late), Response::Stale);
+    let lease = desk.lease(node(2)).id;
+    assert_eq!(lease, proves(0, 2_001));
+    desk.complete(node(2), lease);
+    assert!(!desk.core.job(&JOB).unwrap().needs_segment(0), "it is proved");
+    desk.assemble();
 }
 
 #[test]

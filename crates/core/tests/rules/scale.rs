@@ -33,7 +33,7 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
     let mut core: Requester<Fake> = Requester::new(Policy::default(), holder(node(0xee)), ZKVM.to_owned());
     let mut now = Time(0);
     let spec = JobSpec { po2: po2(16), is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
-    core.handle(now, Input::Submit { job: JOB, spec, restored: Default::default() });
+    core.handle(now, Input::Submit { job: JOB, spec, restored: Default::default(), attempts_from: 0 });
     // A hundred nodes that are too small wait all the time.
     let mut small = able();
     small.po2_max = po2(14);

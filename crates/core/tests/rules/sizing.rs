@@ -90,7 +90,7 @@ fn survey(cycles: u64, sizes: &[Po2]) -> Survey {
 
 fn submit(desk: &mut Desk) {
     let spec = JobSpec { po2: po2(16), is_auto: true, outcome: Outcome::Composite, priority: Priority::Normal };
-    desk.send(Input::Submit { job: JOB, spec, restored: Restored::new() });
+    desk.send(Input::Submit { job: JOB, spec, restored: Restored::new(), attempts_from: 0 });
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_job_is_shown_from_its_first_segment_to_its_last() {
 fn a_jobs_priority_is_shown_and_read_by_its_word() {
     let mut desk = Desk::new();
     let spec = JobSpec { po2: po2(16), is_auto: false, outcome: Outcome::Composite, priority: Priority::High };
-    desk.send(Input::Submit { job: JOB, spec, restored: Default::default() });
+    desk.send(Input::Submit { job: JOB, spec, restored: Default::default(), attempts_from: 0 });
     assert!(desk.executes(), "the guest is executed");
     assert_eq!(view(&desk).priority, Priority::High);
     for priority in [Priority::Low, Priority::Normal, Priority::High] {

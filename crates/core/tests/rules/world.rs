@@ -272,7 +272,7 @@ impl World {
 
     fn submit(&mut self, restored: Restored) {
         let spec = JobSpec { po2: po2(16), is_auto: false, outcome: self.schedule.outcome, priority: Priority::Normal };
-        self.gateway.handle(self.now, requester::Input::Submit { job: JOB, spec, restored });
+        self.gateway.handle(self.now, requester::Input::Submit { job: JOB, spec, restored, attempts_from: 0 });
         self.drain_gateway();
     }
 

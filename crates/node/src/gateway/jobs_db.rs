@@ -28,6 +28,8 @@ pub(crate) struct JobRow {
     pub(crate) circle: Option<BTreeSet<NodeId>>,
     /// Why its segment size was chosen, if it was.
     pub(crate) sizing: Option<Sizing>,
+    /// How often its guest was begun before this run.
+    pub(crate) runs: u32,
 }
 
 impl JobRow {
@@ -283,6 +285,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
             .get::<_, Option<Vec<u8>>>("circle")?
             .map(|bytes| bytes.as_chunks().0.iter().copied().map(NodeId).collect()),
         // Only a reason: one that cannot be read is no reason to lose the job.
+        runs: row.get("runs")?,
         sizing: row.get::<_, Option<String>>("sizing")?.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }
@@ -343,6 +346,7 @@ mod tests {
             cycles_max: 77,
             circle: None,
             sizing: None,
+            runs: 0,
         }
     }
 

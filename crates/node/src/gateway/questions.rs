@@ -102,6 +102,7 @@ impl Shell {
             cycles_max: wanted.cycles_max,
             circle: wanted.circle,
             sizing: None,
+            runs: 0,
         };
         self.db.submit(&row).map_err(|error| Self::database(&error))?;
         let is_private = row.circle.is_some();

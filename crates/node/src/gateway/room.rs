@@ -90,6 +90,7 @@ mod tests {
             cycles_max: 1,
             circle: None,
             sizing: None,
+            runs: 0,
         };
         let cut = Cut { po2: Po2::MIN, user_cycles: 1, segments: 1, total_cycles: 1, blob_bytes: 10_000 };
         let survey = Survey { user_cycles: 1, is_whole: true, cuts: vec![cut] };

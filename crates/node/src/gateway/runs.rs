@@ -4,11 +4,11 @@ use manyhands_core::requester::Input;
 use manyhands_core::{ExecutionInfo, SegmentInfo};
 use manyhands_proto::message::FailReason;
 use manyhands_proto::worker::Execution;
-use manyhands_proto::{JobId, LeaseId, Unit};
+use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
 use manyhands_zkvm::Claim;
 
 use super::assumptions::in_order;
-use super::jobs_db::SegmentRow;
+use super::jobs_db::{JobRow, SegmentRow};
 use super::shell::Shell;
 
 /// Times that a guest is run if its worker dies, or a segment that it left is lost, before the job fails.
@@ -16,6 +16,11 @@ pub(super) const RUNS_MAX: u32 = 5;
 
 /// Leases of a unit are counted from here on with each run of the guest: more than a unit ever has.
 const ATTEMPTS_PER_RUN: u32 = 1_000;
+
+/// The number before that of a unit's first lease, in the run of the guest after so many others.
+pub(super) const fn attempts_from(runs: u32) -> u32 {
+    runs.saturating_mul(ATTEMPTS_PER_RUN)
+}
 
 impl Shell {
     /// Takes jobs up again that were open when the gateway stopped.
@@ -25,20 +30,21 @@ impl Shell {
         for row in rows {
             let job = row.job;
             let execution = self.db.execution(job)?;
+            let runs = if execution.is_some() { row.runs } else { self.db.begin_anew(job)? };
             let restored = self.db.results(job)?;
             tracing::info!(%job, executed = execution.is_some(), verified = restored.len(), "resuming");
             let is_proved = |index| restored.contains_key(&Unit::Prove(index));
             let needed = execution.iter().flat_map(|(_, segments)| segments);
             let needed: Vec<SegmentRow> = needed.filter(|segment| !is_proved(segment.index)).cloned().collect();
-            // Either the guest ran to its end and its segments are here, or another order to run it follows.
-            self.moot.insert(job);
-            self.begin(row, restored);
+            if execution.is_some() {
+                // The guest ran to its end: its segments are here, and the order to run it again is moot.
+                self.moot.insert(job);
+            }
+            self.begin(JobRow { runs, ..row }, restored);
             if let Some((execution, segments)) = execution {
                 segments.into_iter().for_each(|segment| self.segmented(job, segment));
                 self.executed(job, execution);
                 tokio::spawn(self.tasks.clone().look_at(job, needed));
-            } else {
-                self.begin_anew(job);
             }
         }
         Ok(count)
@@ -64,9 +70,18 @@ impl Shell {
         }
     }
 
-    /// A guest's run was cut off, or a segment is lost: it runs once more, unless that has been tried.
+    /// A segment is lost. Its guest runs once more if that segment is still to be proved; who told of it may have looked before it was.
+    pub(super) fn lost(&mut self, job: JobId, index: u32, blob: BlobRef, reason: String) {
+        let is_known = self.db.segment(job, index).is_ok_and(|segment| segment.is_some_and(|row| row.blob == blob));
+        if is_known && self.core.job(&job).is_some_and(|job| job.needs_segment(index)) {
+            self.cut_off(job, reason);
+        }
+    }
+
+    /// A guest's run was cut off, or left a segment that is lost: it runs once more, unless that has been tried.
     pub(super) fn cut_off(&mut self, job: JobId, reason: String) {
-        let Some(open) = self.open.get_mut(&job) else { return };
+        let is_open = self.core.job(&job).is_some_and(|job| job.is_open());
+        let Some(open) = self.open.get_mut(&job).filter(|_| is_open) else { return };
         open.cut_off += 1;
         if open.cut_off >= RUNS_MAX {
             let reason = format!("{reason} (the guest was run {RUNS_MAX} times)");
@@ -78,13 +93,10 @@ impl Shell {
         if let Some(execution) = open.execution.take() {
             execution.abort();
         }
-        self.begin_anew(job);
-    }
-
-    fn begin_anew(&mut self, job: JobId) {
         match self.db.begin_anew(job) {
             Ok(runs) => {
-                let attempts_from = runs.saturating_mul(ATTEMPTS_PER_RUN);
+                open.row.runs = runs;
+                let attempts_from = attempts_from(runs);
                 self.core.handle(self.clock.now(), Input::Anew { job, attempts_from });
             }
             Err(error) => self.or_broken(job, Err(error)),
@@ -107,10 +119,90 @@ impl Shell {
     /// A node could not fetch a segment: perhaps it is we who lost it.
     pub(super) fn look_for_what_was_not_fetched(&self, lease: LeaseId, reason: &FailReason) {
         let (Unit::Prove(index), FailReason::Fetch(_)) = (lease.unit, reason) else { return };
-        let is_executed = self.core.job(&lease.job).is_some_and(|job| job.execution.is_some());
-        let segment = self.db.segment(lease.job, index).ok().flatten().filter(|_| is_executed);
-        if let Some(segment) = segment {
+        let is_needed = self.core.job(&lease.job).is_some_and(|job| job.needs_segment(index));
+        if let Some(segment) = self.db.segment(lease.job, index).ok().flatten().filter(|_| is_needed) {
             tokio::spawn(self.tasks.clone().look_at(lease.job, vec![segment]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use manyhands_blob::ChunkStore;
+    use manyhands_core::{JobSpec, Outcome, Priority};
+    use manyhands_proto::message::Holder;
+    use manyhands_proto::worker::Identity;
+    use manyhands_proto::{Digest, Po2};
+
+    use super::*;
+    use crate::gateway::jobs_db::JobsDb;
+    use crate::gateway::owners::owner_of;
+    use crate::gateway::tasks::tests::tasks;
+    use crate::swarm::Storage;
+
+    /// The claim of a last segment, as `manyhands-zkvm` is tested with.
+    const CLAIM: &[u8] = include_bytes!("../../../zkvm/testdata/segment1.claim");
+
+    /// A gateway that was restarted with a job of one segment, whose guest had ended.
+    async fn resumed(dir: &std::path::Path) -> (Shell, JobId, BlobRef) {
+        let store = ChunkStore::open(&dir.join("chunks.redb"), 1 << 24).unwrap();
+        let (tasks, _) = tasks(store.clone(), Storage::Embedded).await;
+        let job = JobId([1; 16]);
+        let blob = store.put_blob(&owner_of(job), b"a segment").unwrap();
+        let db = JobsDb::open(&dir.join("jobs.db")).unwrap();
+        let spec = JobSpec { po2: Po2::MIN, is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
+        let row = JobRow {
+            job,
+            image_id: Digest([1; 32]),
+            program: blob,
+            input: None,
+            assumptions: Vec::new(),
+            spec,
+            cycles_max: 1,
+            circle: None,
+            sizing: None,
+            runs: 0,
+        };
+        db.submit(&row).unwrap();
+        db.add_segment(job, &SegmentRow { index: 0, po2: Po2::MIN, claim: CLAIM.to_vec(), blob, key: None }).unwrap();
+        let journal = serde_bytes::ByteBuf::new();
+        let execution = Execution { image_id: row.image_id, segments: 1, user_cycles: 1, total_cycles: 1, journal };
+        db.add_execution(job, &execution).unwrap();
+        let me = Holder { node: tasks.net.node_id(), addresses: Vec::new() };
+        let mut shell = Shell::new(db, tasks, Identity { zkvm: String::new(), recursion: false }, me);
+        assert_eq!(shell.resume().unwrap(), 1);
+        (shell, job, blob)
+    }
+
+    /// Every node that was leased it tells of it.
+    #[tokio::test]
+    async fn a_lost_segment_has_the_guest_run_once_more_however_many_tell_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut shell, job, blob) = resumed(dir.path()).await;
+        let other = BlobRef { size_bytes: 1, ..blob };
+        shell.lost(job, 0, other, "of an earlier run".to_owned());
+        shell.lost(job, 1, blob, "there is no such segment".to_owned());
+        assert_eq!(shell.open[&job].cut_off, 0);
+        for _ in 0..2 * RUNS_MAX {
+            shell.lost(job, 0, blob, "it is lost".to_owned());
+        }
+        assert_eq!((shell.open[&job].cut_off, shell.open[&job].row.runs), (1, 1));
+        assert!(shell.core.job(&job).unwrap().is_open() && shell.db.execution(job).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_guest_whose_worker_dies_each_time_fails_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut shell, job, _) = resumed(dir.path()).await;
+        for _ in 1..RUNS_MAX {
+            shell.cut_off(job, "it died".to_owned());
+            assert!(shell.core.job(&job).unwrap().is_open());
+        }
+        shell.cut_off(job, "it died".to_owned());
+        assert!(!shell.core.job(&job).unwrap().is_open());
+        // What comes after the end changes nothing in the database.
+        let runs = shell.db.begin_anew(job).unwrap();
+        shell.cut_off(job, "too late".to_owned());
+        assert_eq!(shell.db.begin_anew(job).unwrap(), runs + 1);
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::jobs_db::{JobRow, JobsDb};
 use super::questions::Question;
+use super::runs::attempts_from;
 use super::tasks::{Claimed, Feedback, Tasks};
 use crate::blobs;
 use crate::clock::Clock;
@@ -114,7 +115,7 @@ impl Shell {
     }
 
     pub(crate) fn begin(&mut self, row: JobRow, restored: manyhands_core::Restored) {
-        let (job, spec) = (row.job, row.spec);
+        let (job, spec, runs) = (row.job, row.spec, row.runs);
         let open = OpenJob {
             row,
             journal: Vec::new(),
@@ -130,7 +131,8 @@ impl Shell {
         if let Some(to) = circle {
             self.core.handle(self.clock.now(), Input::Restrict { job, to });
         }
-        self.core.handle(self.clock.now(), Input::Submit { job, spec, restored });
+        let attempts_from = attempts_from(runs);
+        self.core.handle(self.clock.now(), Input::Submit { job, spec, restored, attempts_from });
     }
 
     fn net_event(&mut self, event: NetEvent) {
@@ -221,6 +223,7 @@ impl Shell {
                 }
             }
             Feedback::CutOff { job, reason } => self.cut_off(job, reason),
+            Feedback::Lost { job, index, blob, reason } => self.lost(job, index, blob, reason),
             Feedback::StillHeld { job } => drop(self.loose.insert(job)),
             Feedback::Addresses(addresses) => {
                 self.me.addresses.clone_from(&addresses);

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use manyhands_blob::encryption::{ChunkKey, EncryptedReference};
 use manyhands_blob::{ChunkStore, StoreError};
 use manyhands_core::requester::Input;
 use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
-use manyhands_proto::limits::{PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX};
+use manyhands_proto::limits::{PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::message::{Blame, Holder};
 use manyhands_proto::worker::{Execution, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
@@ -21,7 +20,7 @@ use super::jobs_db::{JobRow, SegmentRow};
 use super::owners::{claims_of, owner_of, receipts};
 use super::shelf::Shelf;
 use super::turns::Turns;
-use crate::blobs::{BlobError, on_store};
+use crate::blobs::{BlobError, on_store, read_input};
 use crate::proofs::{self, Zkvm};
 use crate::providers::Providers;
 use crate::store::RoomWait;
@@ -38,8 +37,10 @@ pub(crate) enum Feedback {
     Segment { job: JobId, segment: SegmentRow },
     /// The guest ended well.
     Executed { job: JobId, execution: Box<Execution> },
-    /// The guest's run was cut off, through no fault of its own as far as can be seen; or a segment that it left is lost.
+    /// The guest's run was cut off, through no fault of its own as far as can be seen.
     CutOff { job: JobId, reason: String },
+    /// A segment's blob is not in the store any more.
+    Lost { job: JobId, index: u32, blob: BlobRef, reason: String },
     /// The job has ended, and its blobs could not be released.
     StillHeld { job: JobId },
     /// Where the gateway can be dialled now.
@@ -120,17 +121,12 @@ impl Tasks {
     /// Looks whether a segment's blob is there and whole, and says so if it is not.
     pub(crate) async fn look_at(self, job: JobId, segments: Vec<SegmentRow>) {
         for segment in segments {
-            let (blob, index) = (segment.blob, segment.index);
-            let read = self.on_store(move |store| read_whole(store, &segment));
-            if let Err(
-                error @ (StoreError::NotFound { .. } | StoreError::Corrupt { .. } | StoreError::Incomplete { .. }),
-            ) = read.await
-            {
-                tracing::warn!(%job, index, blob = %blob.reference.short(), %error, "a segment is lost");
-                let reason = format!("segment {index} is lost: {error}");
-                let _ = self.feedback.send(Feedback::CutOff { job, reason }).await;
-                return;
-            }
+            let SegmentRow { index, blob, key, .. } = segment;
+            let read = self.on_store(move |store| read_input(store, blob, key).map(drop));
+            let Some(error) = read.await.err().filter(StoreError::is_absence) else { continue };
+            tracing::warn!(%job, index, blob = %blob.reference.short(), %error, "a segment is lost");
+            let reason = format!("segment {index} is lost: {error}");
+            let _ = self.feedback.send(Feedback::Lost { job, index, blob, reason }).await;
         }
     }
 
@@ -313,15 +309,6 @@ impl From<String> for CutShort {
     }
 }
 
-/// Reads a segment's blob, encrypted or not, and keeps nothing of it.
-fn read_whole(store: &ChunkStore, segment: &SegmentRow) -> Result<(), StoreError> {
-    let Some(key) = segment.key else { return store.read_blob(&segment.blob, SEGMENT_BYTES_MAX).map(drop) };
-    let root = EncryptedReference { address: segment.blob.reference, key: ChunkKey::new(key.0) };
-    let mut reader = store.encrypted_tree_reader(&root, SEGMENT_BYTES_MAX)?;
-    while reader.next_piece()?.is_some() {}
-    Ok(())
-}
-
 fn build_receipt(store: &ChunkStore, parts: Parts<Zkvm>, journal: &[u8], image_id: Digest) -> Result<Vec<u8>, String> {
     let read = |blob: BlobRef| store.read_blob(&blob, RECEIPT_BYTES_MAX).map_err(std::io::Error::other);
     let built = match parts {
@@ -394,7 +381,7 @@ pub(crate) mod tests {
             tasks.clone().look_at(job, vec![lost]).await;
             let told = fed_back.try_recv().unwrap();
             assert!(
-                matches!(told, Feedback::CutOff { job: of, reason } if of == job && reason.contains("segment 3 is lost"))
+                matches!(told, Feedback::Lost { job: of, index: 3, reason, .. } if of == job && reason.contains("is lost"))
             );
         }
     }

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use manyhands_blob::encryption::{ChunkKey, EncryptedReference};
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_core::Room;
 use manyhands_core::prover::{Input, Tag};
 use manyhands_net::Net;
-use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::message::{Holder, Lease, Request};
 use manyhands_proto::worker::{Report, Task};
 use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
@@ -17,7 +15,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::pace::Pace;
-use crate::blobs::on_store;
+use crate::blobs::{on_store, read_input, root_of};
 use crate::providers::Providers;
 use crate::store::keep;
 use crate::swarm::{Storage, with_advice};
@@ -139,7 +137,7 @@ impl Tasks {
         for (place, input) in lease.inputs.iter().enumerate() {
             let holders = in_turn(&lease.holders, place);
             let owner = inputs_of(lease.id);
-            let fetched = match root_of(&lease, *input) {
+            let fetched = match root_of(*input, lease.key) {
                 Some(root) => self.providers.fetch_sealed(&owner, root, input.size_bytes, &holders).await,
                 None => self.providers.fetch(&owner, *input, &holders).await,
             };
@@ -180,9 +178,9 @@ impl Tasks {
     }
 
     async fn make(&self, lease: &Lease) -> Result<(BlobRef, u64), String> {
-        let inputs: Vec<_> = lease.inputs.iter().map(|input| (*input, root_of(lease, *input))).collect();
+        let (inputs, key) = (lease.inputs.clone(), lease.key);
         let read = self.on_store(move |store| {
-            inputs.iter().map(|(input, root)| read_input(store, *input, *root)).collect::<Result<Vec<_>, _>>()
+            inputs.iter().map(|input| read_input(store, *input, key)).collect::<Result<Vec<_>, _>>()
         });
         let inputs = read.await.map_err(|error| error.to_string())?;
         let task = task_of(lease, inputs).ok_or("the lease has the wrong number of inputs")?;
@@ -237,21 +235,6 @@ impl Tasks {
             }
         }
     }
-}
-
-/// What opens a lease's input, if it is encrypted.
-fn root_of(lease: &Lease, input: BlobRef) -> Option<EncryptedReference> {
-    lease.key.map(|key| EncryptedReference { address: input.reference, key: ChunkKey::new(key.0) })
-}
-
-fn read_input(store: &ChunkStore, input: BlobRef, root: Option<EncryptedReference>) -> Result<Vec<u8>, StoreError> {
-    let Some(root) = root else { return store.read_blob(&input, SEGMENT_BYTES_MAX) };
-    let mut reader = store.encrypted_tree_reader(&root, SEGMENT_BYTES_MAX)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = reader.next_piece()? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
 }
 
 fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manyhands_blob::encryption::EncryptedReference;
 use manyhands_blob::transfer::{FetchError, SealedDownload, TransferLimits, fetch_sealed, fetch_shared};
-use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
+use manyhands_blob::{AnyReference, ChunkStore, Owner};
 use manyhands_net::{BlobStream, Net};
 use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::message::Holder;
@@ -139,12 +139,7 @@ impl Providers {
         match on_store(&self.store, move |store| store.hold_tree(&owner, &reference)).await {
             Ok(_) => Ok(true),
             // What is here in part or damaged is fetched anew.
-            Err(
-                StoreError::NotFound { .. }
-                | StoreError::Malformed { .. }
-                | StoreError::Incomplete { .. }
-                | StoreError::Corrupt { .. },
-            ) => Ok(false),
+            Err(error) if error.is_absence() => Ok(false),
             Err(error) => Err(FetchError::Store(error).into()),
         }
     }

@@ -23,7 +23,10 @@ impl World<'_> {
         let (load, gateway) = (entry.load, entry.gateway);
         self.book.submitted(self.now_ms, gateway, load.segments);
         let spec = JobSpec { po2: load.po2, is_auto: load.auto, outcome: load.outcome, priority: Priority::default() };
-        self.tell_gateway(gateway, Input::Submit { job: job_id(job), spec, restored: Restored::new() })
+        self.tell_gateway(
+            gateway,
+            Input::Submit { job: job_id(job), spec, restored: Restored::new(), attempts_from: 0 },
+        )
     }
 
     /// A guest was run at these sizes: it is the paper's, with its inflation.

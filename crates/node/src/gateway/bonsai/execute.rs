@@ -104,17 +104,18 @@ impl Desk {
             cycles_max: row.cycles_max,
             blobs: false,
         };
-        for run in 1.. {
+        let mut runs = 1;
+        loop {
             match self.run_once(&task, seen).await {
                 // A worker that died need not be the guest's fault.
-                Err(error @ WorkerError::Died { .. }) if run < RUNS_MAX => {
+                Err(error @ WorkerError::Died { .. }) if runs < RUNS_MAX => {
                     tracing::warn!(session = %row.id, %error, "the guest is run once more");
                     *lock(seen) = Seen::default();
+                    runs += 1;
                 }
                 ended => return ended.map_err(|error| error.to_string()),
             }
         }
-        Err("the guest was not run".to_owned())
     }
 
     async fn run_once(&self, task: &Task, seen: &Mutex<Seen>) -> Result<Execution, WorkerError> {
