@@ -339,7 +339,7 @@ fn below_the_floor_nothing_new_is_taken_and_all_else_goes_on() {
 }
 
 /// The file shrinks little when chunks go, and what they leave inside it takes others though the disk is at its floor. What the cache has
-/// is left at the first refusal.
+/// is left at the first refusal, after which what can be had again is stored.
 #[test]
 fn what_went_makes_room_inside_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -370,8 +370,15 @@ fn what_went_makes_room_inside_the_file() {
     assert!(matches!(filled, Some(StoreError::LowSpace { .. })));
     store.release_owner_to_cache(&owner("a")).unwrap();
     assert_eq!(store.admits(4 << 20).unwrap(), Admission::Yes, "the cache yields");
-    assert!(matches!(store.put_blob(&owner("b"), &noise(4 << 20, 6)), Err(StoreError::LowSpace { .. })));
-    store.put_blob(&owner("b"), &noise(4 << 20, 6)).unwrap();
+    let refused = store.put_reader(&owner("b"), &noise(4 << 20, 6)[..], PLENTY);
+    assert!(matches!(refused, Err(StoreError::LowSpace { .. })), "what comes from a reader cannot be had again");
+    store.put_reader(&owner("b"), &noise(4 << 20, 6)[..], PLENTY).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() <= before_bytes);
+
+    let filled = (200..).find_map(|seed| store.put_blob(&owner("a"), &noise(1 << 20, seed)).err());
+    assert!(matches!(filled, Some(StoreError::LowSpace { .. })));
+    store.release_owner_to_cache(&owner("b")).unwrap();
+    store.put_blob(&owner("a"), &noise(4 << 20, 7)).unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() <= before_bytes);
     assert_sound(&store);
 }

@@ -5,12 +5,15 @@
 mod common;
 
 use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{TempStore, noise, owner, temp_store};
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use manyhands_blob::encryption::EncryptedReference;
 use manyhands_blob::redundancy::Level;
+use manyhands_blob::store::{Bounds, FreeSpace};
 use manyhands_blob::transfer::{
     BlobServer, FetchError, REQUEST_BYTES, Request, SEALED_BYTES_MAX, SealedDownload, ServeError, Status,
     TransferLimits, fetch_sealed,
@@ -149,6 +152,32 @@ async fn what_would_find_no_room_is_not_asked_for() {
     assert_eq!(heard, b"");
     let to = to.reopen(shape::sealed_bytes(265_000), |_| {});
     transfer(&from, &to, &mut download).await.unwrap();
+}
+
+/// The cache counts as room before anybody is asked, so it has to yield to what then came: a tree that was fetched is not dropped for it.
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_is_stored_in_the_place_of_the_cache() {
+    #[derive(Debug, Clone)]
+    struct Gauge(Arc<AtomicU64>);
+    impl FreeSpace for Gauge {
+        fn free_bytes(&self) -> std::io::Result<u64> {
+            Ok(self.0.load(Ordering::Relaxed))
+        }
+    }
+    let from = temp_store(PLENTY);
+    let free = Arc::new(AtomicU64::new(1 << 30));
+    let to = temp_store(PLENTY).reopen_within(Bounds::new(PLENTY).with_floor(100 << 20, Gauge(Arc::clone(&free))));
+    let cached = to.store.put_blob(&owner("x"), &noise(16 << 20, 9)).unwrap();
+    to.store.release_to_cache(&owner("x"), &cached.reference).unwrap();
+    let before_bytes = std::fs::metadata(&to.path).unwrap().len();
+    free.store(90 << 20, Ordering::Relaxed);
+
+    let bytes = noise(5 << 20, 10);
+    let root = put(&from, &bytes);
+    transfer(&from, &to, &mut SealedDownload::new(root, bytes.len() as u64)).await.unwrap();
+    assert!(read(&to, &root) == bytes);
+    assert_eq!(to.store.cached().unwrap(), []);
+    assert!(std::fs::metadata(&to.path).unwrap().len() <= before_bytes, "it has its place inside the file");
 }
 
 /// The holder does not know the blob's size; how long an asker may take follows from what there is and not from what it says.

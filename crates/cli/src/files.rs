@@ -51,28 +51,27 @@ pub fn input(path: Option<&Path>, from_stdin: bool) -> Result<Vec<u8>, Failure> 
     }
 }
 
-/// A receipt that a guest relies on: what the file holds, and what it proves.
+/// A receipt that a guest relies on.
 #[derive(Debug)]
 pub struct Assumption {
-    /// The file, as it is.
+    /// The file, as it is: what a gateway is sent.
     pub bytes: Vec<u8>,
-    receipt: AssumptionReceipt,
-}
-
-impl Assumption {
-    /// The digest of the claim that it proves.
-    pub const fn claim(&self) -> Digest {
-        self.receipt.claim()
-    }
+    /// The digest of the claim that it proves: what an executor is told.
+    pub claim: Digest,
 }
 
 /// Receipts that a guest relies on, checked: that one is no use shows here, not after an upload.
 pub fn assumptions(paths: &[PathBuf]) -> Result<Vec<Assumption>, Failure> {
     let assumption = |path: &PathBuf| {
-        let bytes = read(path, "receipt", RECEIPT_BYTES_MAX)?;
-        let receipt = AssumptionReceipt::read(&bytes)
+        let bytes = receipt(path)?;
+        // Its kind before its size: a composite one of many segments is large, and that is not what is wrong with it.
+        let checked = AssumptionReceipt::read(&bytes)
             .map_err(|error| Failure::usage(format!("nothing can rely on {}: {error}", path.display())))?;
-        Ok(Assumption { bytes, receipt })
+        // Of the file, since that is what a gateway is sent and bounds; what a prover is given of it is smaller.
+        if bytes.len() as u64 > RECEIPT_BYTES_MAX {
+            return Err(too_large(path, "receipt", RECEIPT_BYTES_MAX));
+        }
+        Ok(Assumption { bytes, claim: checked.claim() })
     };
     paths.iter().map(assumption).collect()
 }
@@ -97,13 +96,14 @@ fn bounded(source: impl Read, path: &Path, what: &str, limit_bytes: u64) -> Resu
     let read = source.take(limit_bytes + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::usage(format!("cannot read the {what} from {}: {error}", path.display())))?;
     if bytes.len() as u64 > limit_bytes {
-        let limit = crate::screen::text::bytes(limit_bytes);
-        return Err(Failure::usage(format!(
-            "the {what} {} is larger than {limit}, the most that is taken",
-            path.display()
-        )));
+        return Err(too_large(path, what, limit_bytes));
     }
     Ok(bytes)
+}
+
+fn too_large(path: &Path, what: &str, limit_bytes: u64) -> Failure {
+    let limit = crate::screen::text::bytes(limit_bytes);
+    Failure::usage(format!("the {what} {} is larger than {limit}, the most that is taken", path.display()))
 }
 
 /// A file to be: opened beside its final place before the work begins, so that a wrong path costs nothing, and put in its place whole.

@@ -8,8 +8,9 @@ use std::process::Stdio;
 use manyhands_api::{Problem, ProblemKind};
 use manyhands_core::job::UnitState::{Leased, Stored, Verified};
 use manyhands_proto::Digest;
+use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use rustix::process::Signal;
-use support::{JOB, Script, gateway, guest, json, manyhands, run, said, signal, status};
+use support::{JOB, Script, gateway, guest, json, manyhands, run, said, signal, status, uploaded};
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -66,12 +67,85 @@ async fn a_receipt_that_does_not_verify_is_not_kept() {
     );
 }
 
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(guest("").join("../../crates/zkvm/testdata").join(name)).unwrap()
+}
+
 /// The receipt of two real proofs of `tiny.bin`, with its image id.
 fn real_receipt() -> (Vec<u8>, Digest) {
-    let read = |name: &str| std::fs::read(guest("").join("../../crates/zkvm/testdata").join(name)).unwrap();
-    let image_id = Digest(read("image_id").try_into().unwrap());
-    let segments = ["segment0.receipt", "segment1.receipt"].map(|name| Ok(read(name)));
-    (manyhands_zkvm::composite_receipt(segments, &[], &read("journal"), image_id).unwrap(), image_id)
+    let image_id = Digest(fixture("image_id").try_into().unwrap());
+    let segments = ["segment0.receipt", "segment1.receipt"].map(|name| Ok(fixture(name)));
+    (manyhands_zkvm::composite_receipt(segments, &[], &fixture("journal"), image_id).unwrap(), image_id)
+}
+
+/// The same proofs as one.
+fn succinct_receipt() -> Vec<u8> {
+    let image_id = Digest(fixture("image_id").try_into().unwrap());
+    manyhands_zkvm::succinct_receipt(&fixture("join.receipt"), &fixture("journal"), image_id).unwrap()
+}
+
+/// A receipt with zeros after its journal, until it is larger than any that is taken. The journal stands before the last 32 bytes, and its
+/// length before it; no proof depends on it.
+fn padded(receipt: &[u8]) -> Vec<u8> {
+    let journal = fixture("journal");
+    let (front, parameters) = receipt.split_at(receipt.len() - 32);
+    let front = front.strip_suffix(&journal[..]).unwrap();
+    let front = front.strip_suffix(&(journal.len() as u64).to_le_bytes()).unwrap();
+    let length = RECEIPT_BYTES_MAX + 1;
+    let zeros = vec![0; length as usize - journal.len()];
+    [front, &length.to_le_bytes(), &journal, &zeros, parameters].concat()
+}
+
+#[tokio::test]
+async fn what_nothing_can_rely_on_is_found_before_anything_is_sent() {
+    let dir = tempdir().unwrap();
+    let (composite, _) = real_receipt();
+    let files = [
+        ("composite", composite.clone()),
+        ("many", padded(&composite)),
+        ("garbage", b"a receipt, believe me".to_vec()),
+        ("large", padded(&succinct_receipt())),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let (script, address) = gateway(Script::default()).await;
+    let program = program();
+    let cases: [(&str, &[&str]); 5] = [
+        ("composite", &["nothing can rely on composite", "`manyhands prove --succinct`"]),
+        ("many", &["nothing can rely on many", "`manyhands prove --succinct`"]),
+        ("garbage", &["nothing can rely on garbage", "not a RISC Zero receipt"]),
+        ("large", &["the receipt large is larger than"]),
+        ("missing", &["cannot read the receipt missing"]),
+    ];
+    for (name, expected) in cases {
+        for words in [&["prove", "--gateway", &address][..], &["segment", "--po2", "16"]] {
+            let words = [words, &[&program, "--assumption", name]].concat();
+            let said = run(dir.path(), &words).await;
+            assert_eq!(said.status, 2, "{words:?}: {said:?}");
+            assert!(expected.iter().all(|part| said.err.contains(part)), "{words:?}: {said:?}");
+        }
+    }
+    assert!(script.uploads.lock().unwrap().is_empty());
+    assert!(script.requests.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_receipt_to_rely_on_is_uploaded_and_named_in_the_request() {
+    let dir = tempdir().unwrap();
+    let (receipt, assumption) = (real_receipt().0, succinct_receipt());
+    std::fs::write(dir.path().join("inner.receipt"), &assumption).unwrap();
+    std::fs::write(dir.path().join("in"), "seven").unwrap();
+    let statuses = vec![status("done", &[Verified; 2])].into();
+    let (script, address) = gateway(Script { statuses, receipt, ..Script::default() }).await;
+    let words = ["prove", &program(), "--input", "in", "--assumption", "inner.receipt", "--gateway", &address];
+    let said = run(dir.path(), &words).await;
+    assert_eq!(said.status, 0, "{said:?}");
+    let uploads = script.uploads.lock().unwrap().clone();
+    assert_eq!(uploads, [std::fs::read(guest("tiny.bin")).unwrap(), b"seven".to_vec(), assumption]);
+    let request = script.requests.lock().unwrap()[0].clone();
+    assert_eq!((request.program, request.input), (uploaded(&uploads, 0), Some(uploaded(&uploads, 1))));
+    assert_eq!(request.assumptions, [uploaded(&uploads, 2)]);
 }
 
 #[tokio::test]

@@ -68,8 +68,7 @@ impl AssumptionReceipt {
 }
 
 /// What to do about a receipt of another kind.
-const SUCCINCT: &str =
-    "make a succinct receipt of it first (ProverOpts::succinct(), or `manyhands prove` without --composite)";
+const SUCCINCT: &str = "make a succinct receipt of it first (ProverOpts::succinct(), or `manyhands prove --succinct`)";
 
 fn of_kind(receipt: InnerAssumptionReceipt) -> Result<SuccinctReceipt<Unknown>, ReceiptError> {
     let unfit = |kind| {

@@ -40,7 +40,10 @@ fn what_proves_nothing_or_cannot_be_resolved_with_is_refused() {
         composite_receipt([0, 1].map(|index| Ok(receipt(index))), &[], &fixture("journal"), image_id()).unwrap();
     for bytes in [as_the_client_sends(&composite), composite] {
         let error = AssumptionReceipt::read(&bytes).unwrap_err();
-        assert!(matches!(&error, ReceiptError::Unfit { why } if why.contains("succinct receipt")), "{error}");
+        assert!(
+            matches!(&error, ReceiptError::Unfit { why } if why.contains("succinct receipt") && why.contains("`manyhands prove --succinct`")),
+            "{error}"
+        );
     }
     let fake = FakeReceipt::new(ReceiptClaim::ok(risc0_zkvm::Digest::from(image_id().0), vec![1]));
     let fake = bincode::serialize(&Receipt::new(InnerReceipt::Fake(fake), vec![1])).unwrap();

@@ -1,14 +1,14 @@
 //! A manifest in memory: paths are added, then all nodes are stored. Without recursion, so that no paths, however they were chosen, are too
-//! deep for a stack; only the compiler's own drop of a trie recurses, and [`DEPTH_MAX`](super::DEPTH_MAX) bounds that.
+//! deep for a stack; only the compiler's own drop of a trie recurses, and [`DEPTH_MAX`] bounds that.
 
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::wire::{Fork, KEY_BYTES, Kind, ManifestError, Node, PREFIX_BYTES_MAX};
-use super::{AnyReference, Metadata};
+use super::{AnyReference, DEPTH_MAX, Metadata};
 
 /// Nodes one below the other, from `root` on, on the longest way that there is once `path` is added, as far as that changes it.
-pub(super) fn depth_with(root: &Node, path: &[u8]) -> usize {
+fn depth_with(root: &Node, path: &[u8]) -> usize {
     let (mut node, mut rest, mut depth) = (root, path, 1);
     while let Some(fork) = rest.first().and_then(|first| node.forks.get(first)) {
         let shared = shared_bytes(&fork.prefix, rest);
@@ -24,15 +24,24 @@ pub(super) fn depth_with(root: &Node, path: &[u8]) -> usize {
 }
 
 /// Adds a path. Bee's own order of steps, since the marks that it leaves in the nodes on the way decide their references.
-pub(super) fn add(root: &mut Node, path: &[u8], link: &[u8], metadata: &Metadata) {
+///
+/// # Errors
+/// [`ManifestError::TooDeep`] if more than [`DEPTH_MAX`] nodes would lie one below the other. Nothing changes then.
+pub(super) fn add(root: &mut Node, path: &[u8], link: &[u8], metadata: &Metadata) -> Result<(), ManifestError> {
     let mut deepest = depth_with(root, path);
+    if deepest > DEPTH_MAX {
+        return Err(ManifestError::TooDeep);
+    }
     let (mut node, mut path, mut depth) = (root, path, 1);
     loop {
         node.height = node.height.max(deepest.saturating_sub(depth));
         if node.link_bytes == 0 {
             node.link_bytes = link.len();
         }
-        let Some(first) = path.first() else { return node.set_value(link, metadata) };
+        let Some(first) = path.first() else {
+            node.set_value(link, metadata);
+            return Ok(());
+        };
         node.kind.make_edge();
         let link_bytes = node.link_bytes;
         depth += 1;

@@ -64,12 +64,8 @@ impl Manifest {
         if entry.reference.is_some_and(|link| link.is_encrypted() != self.is_encrypted) {
             return Err(ManifestError::Reference);
         }
-        if build::depth_with(&self.root, path) > DEPTH_MAX {
-            return Err(ManifestError::TooDeep);
-        }
         let link = entry.reference.map(AnyReference::to_bytes).unwrap_or_default();
-        build::add(&mut self.root, path, &link, &entry.metadata);
-        Ok(())
+        build::add(&mut self.root, path, &link, &entry.metadata)
     }
 
     /// Stores all nodes with `save`, children first, and tells the root's reference. `randomness` fills the key that

@@ -115,7 +115,7 @@ fn a_node_has_the_bytes_of_bee() {
     for path in ["/", "aaaaa", "cc", "d", "ee"] {
         let metadata = if path == "/" { root(&[("index-document", "aaaaa")]).metadata } else { Metadata::new() };
         let link = [&vec![0; 32 - path.len()], path.as_bytes()].concat();
-        build::add(&mut node, path.as_bytes(), &link, &metadata);
+        build::add(&mut node, path.as_bytes(), &link, &metadata).unwrap();
     }
     for (number, fork) in node.forks.values_mut().enumerate() {
         fork.link = [vec![0; 31], vec![number as u8]].concat();

@@ -83,9 +83,10 @@ impl ChunkStore {
     }
 
     /// Lets some of the cache go after a write was refused that misses `missing_bytes` on the disk. Nothing is written if that would not help.
-    pub(super) fn make_cache_yield(&self, missing_bytes: u64) -> Result<(), StoreError> {
+    /// Tells whether any went.
+    pub(super) fn make_cache_yield(&self, missing_bytes: u64) -> Result<bool, StoreError> {
         let bytes = space::yield_bytes(missing_bytes, self.usage()?.cached_bytes);
-        if bytes == 0 { Ok(()) } else { self.transact(|ledger| ledger.yield_cache(bytes)) }
+        if bytes == 0 { Ok(false) } else { self.transact(|ledger| ledger.yield_cache(bytes)) }
     }
 }
 
@@ -157,11 +158,12 @@ impl Ledger<'_> {
         }
     }
 
-    /// Evicts, oldest use first, until `bytes` have gone or nothing is left.
-    pub(super) fn yield_cache(&mut self, bytes: u64) -> Result<(), StoreError> {
-        let left_bytes = self.cached_bytes.saturating_sub(bytes);
+    /// Evicts, oldest use first, until `bytes` have gone or nothing is left. Tells whether any went.
+    fn yield_cache(&mut self, bytes: u64) -> Result<bool, StoreError> {
+        let before_bytes = self.cached_bytes;
+        let left_bytes = before_bytes.saturating_sub(bytes);
         while self.cached_bytes > left_bytes && self.evict_oldest()? {}
-        Ok(())
+        Ok(self.cached_bytes < before_bytes)
     }
 
     /// Removes cached roots that cannot be read. Tells how many.

@@ -11,7 +11,8 @@
 //! - At the limit the next chunk is refused with [`StoreError::Full`], which says by how much. A download reserves its
 //!   whole size before its first chunk. Where the file would have to grow below the disk's floor
 //!   ([`Bounds::with_floor`]) new chunks are refused with [`StoreError::LowSpace`] while reading and deleting go on;
-//!   some of the cache goes then, so that they find room inside the file when they come again.
+//!   some of the cache goes before that, and leaves them room inside the file. What comes from a reader cannot be
+//!   had again, so it is refused then, and finds the room when it comes again.
 //! - Every chunk is verified again when read: a bad disk shows as [`StoreError::Corrupt`], never as wrong bytes.
 //!
 //! # Layout
@@ -77,6 +78,10 @@ use roots::Last;
 /// Bytes taken from a reader at a time: a multiple of the payload that keeps the calls few and the memory small.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How often a write is begun, if the cache yields each time that it finds no room on the disk. The first refusal tells what misses for the
+/// chunks at hand only, the next one what misses for the rest.
+const WRITE_TRIES_MAX: usize = 3;
+
 /// A store of blobs. Cheap to clone; clones share the open file.
 #[derive(Debug, Clone)]
 pub struct ChunkStore {
@@ -124,7 +129,7 @@ impl ChunkStore {
     /// [`StoreError::Full`], [`StoreError::LowSpace`], [`StoreError::DiskFull`] or another storage error; nothing is
     /// kept then.
     pub fn put_blob(&self, owner: &Owner, bytes: &[u8]) -> Result<BlobRef, StoreError> {
-        self.put_reader(owner, bytes, bytes.len() as u64)
+        self.write(|ledger| ledger.put(owner, bytes, bytes.len() as u64))
     }
 
     /// Stores what `reader` gives, in constant memory. Other writers wait meanwhile, so give it a file or a pipe, not
@@ -134,14 +139,7 @@ impl ChunkStore {
     /// As [`ChunkStore::put_blob`]; [`StoreError::TooLarge`] as soon as more than `size_bytes_max` came,
     /// [`StoreError::Source`] if the reader fails.
     pub fn put_reader(&self, owner: &Owner, reader: impl Read, size_bytes_max: u64) -> Result<BlobRef, StoreError> {
-        self.write(|ledger| {
-            let mut splitter = Splitter::new();
-            let mut keep = |chunk: Chunk| ledger.add_chunk(&chunk);
-            feed(&mut splitter, reader, size_bytes_max, &mut keep)?;
-            let blob = splitter.finish(&mut keep)?;
-            ledger.commit_blob(owner, &blob)?;
-            Ok(blob)
-        })
+        self.write_once(|ledger| ledger.put(owner, reader, size_bytes_max))
     }
 
     /// The whole blob, if it is at most `max_bytes`.
@@ -227,17 +225,30 @@ impl ChunkStore {
         self.write(|ledger| ledger.discard(reference))
     }
 
-    /// Runs `work` in one transaction: all of it is on disk afterwards, or nothing. For want of room on the disk some of the cache goes,
-    /// after the refusal: pages are used anew by the next transaction only.
-    fn write<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let outcome = self.transact(work);
-        if let Err(StoreError::LowSpace { free_bytes, floor_bytes, missing_bytes }) = outcome
-            && space::may_rewrite(free_bytes, floor_bytes)
-        {
-            // The refusal is what the caller must hear, whatever comes of this: who waits for room tells it by that.
-            let _ = self.make_cache_yield(missing_bytes);
+    /// Runs `work` in one transaction: all of it is on disk afterwards, or nothing. For want of room on the disk some of the cache goes, and
+    /// `work` is begun again: pages are used anew by the next transaction only.
+    fn write<T>(&self, mut work: impl FnMut(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        for _ in 1..WRITE_TRIES_MAX {
+            match self.transact(&mut work) {
+                Err(error) if self.has_yielded(&error) => {}
+                outcome => return outcome,
+            }
         }
-        outcome
+        self.write_once(work)
+    }
+
+    /// As [`ChunkStore::write`], for work that cannot be begun again. The cache yields to the next one like it.
+    fn write_once<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.transact(work).inspect_err(|error| {
+            self.has_yielded(error);
+        })
+    }
+
+    /// Lets some of the cache go if a write was refused for want of room on the disk. Tells whether any went.
+    fn has_yielded(&self, error: &StoreError) -> bool {
+        let StoreError::LowSpace { free_bytes, floor_bytes, missing_bytes } = *error else { return false };
+        // The refusal is what the caller must hear, not what goes wrong here: who waits for room tells it by that.
+        space::may_rewrite(free_bytes, floor_bytes) && self.make_cache_yield(missing_bytes).unwrap_or_default()
     }
 
     fn transact<T>(&self, work: impl FnOnce(&mut Ledger<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -271,6 +282,17 @@ impl Inner {
     fn active(&self) -> MutexGuard<'_, BTreeSet<Reference>> {
         // The set is valid after any panic: each change is a single call.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger<'_> {
+    fn put(&mut self, owner: &Owner, reader: impl Read, size_bytes_max: u64) -> Result<BlobRef, StoreError> {
+        let mut splitter = Splitter::new();
+        let mut keep = |chunk: Chunk| self.add_chunk(&chunk);
+        feed(&mut splitter, reader, size_bytes_max, &mut keep)?;
+        let blob = splitter.finish(&mut keep)?;
+        self.commit_blob(owner, &blob)?;
+        Ok(blob)
     }
 }
 

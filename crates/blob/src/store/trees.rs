@@ -56,7 +56,7 @@ impl ChunkStore {
         size_bytes_max: u64,
         level: Level,
     ) -> Result<BlobRef, StoreError> {
-        self.write(|ledger| {
+        self.write_once(|ledger| {
             let mut splitter = Splitter::with_level(level);
             let mut listing = Listing::begin(ledger);
             let mut keep = |chunk: Chunk| listing.keep(ledger, &chunk);
@@ -85,7 +85,7 @@ impl ChunkStore {
         level: Level,
         randomness: impl FnMut(&mut [u8]),
     ) -> Result<EncryptedReference, StoreError> {
-        self.write(|ledger| {
+        self.write_once(|ledger| {
             let mut splitter = Splitter::encrypting(level, randomness);
             let mut listing = Listing::begin(ledger);
             let mut keep = |chunk: Chunk| listing.keep(ledger, &chunk);

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+use manyhands_blob::store::Bounds;
 use manyhands_blob::{Chunk, ChunkStore, Owner, Splitter, Walk};
 use manyhands_proto::BlobRef;
 use tempfile::TempDir;
@@ -29,6 +30,13 @@ impl TempStore {
         drop(store);
         meddle(&path);
         TempStore { store: ChunkStore::open(&path, limit_bytes).unwrap(), path, _folder }
+    }
+
+    /// Closes the store and opens it again with other bounds.
+    pub fn reopen_within(self, bounds: Bounds) -> TempStore {
+        let Self { store, path, _folder } = self;
+        drop(store);
+        TempStore { store: ChunkStore::open_within(&path, bounds).unwrap(), path, _folder }
     }
 }
 

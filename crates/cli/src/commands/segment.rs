@@ -82,7 +82,7 @@ pub async fn run(args: SegmentArgs) -> Result<ExitCode, Failure> {
     let config = args.config.load()?;
     let program = Program::read(&args.program, args.wrap)?;
     let input = files::input(args.input.as_deref(), args.stdin)?;
-    let claims = files::assumptions(&args.assumptions)?.iter().map(files::Assumption::claim).collect::<Vec<_>>();
+    let claims = files::assumptions(&args.assumptions)?.iter().map(|receipt| receipt.claim).collect::<Vec<_>>();
     let path = worker::locate(config.worker.as_deref())?;
     let cycles_max = args.cycles_max.unwrap_or(config.gateway.cycles_max);
     let mut rows = Vec::new();

@@ -209,6 +209,10 @@ mod tests {
     use manyhands_zkvm::ReceiptKind;
 
     fn summary(journal: &[u8]) -> Summary {
+        summary_of(&status("done", &[Verified; 3]), journal)
+    }
+
+    fn summary_of(status: &JobStatus, journal: &[u8]) -> Summary {
         let receipt = ReceiptSummary {
             kind: ReceiptKind::Composite,
             segments: 3,
@@ -216,7 +220,7 @@ mod tests {
             claim: Digest([0; 32]),
             journal: journal.to_vec(),
         };
-        Summary::new(&status("done", &[Verified; 3]), &receipt, 670_000, Path::new("inflate.receipt"), Digest([3; 32]))
+        Summary::new(status, &receipt, 670_000, Path::new("inflate.receipt"), Digest([3; 32]))
     }
 
     #[test]
@@ -237,6 +241,23 @@ mod tests {
             "03030303       1  28.0 s    33%",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn leases_are_told_of_where_some_were_for_nothing() {
+        let mut status = status("done", &[Verified; 3]);
+        let mut leases = |tally| {
+            status.view.tally = tally;
+            let lines = summary_of(&status, b"x").lines(Paint::PLAIN);
+            lines.into_iter().filter(|line| line.starts_with("leases")).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(leases(Tally { leases: 4, copies: 1, wasted_leases: 0, wasted_ms: 0 }), none);
+        let waste = Tally { leases: 1_005, copies: 2, wasted_leases: 3, wasted_ms: 28_000 };
+        assert_eq!(
+            leases(waste),
+            ["leases    1,005 leases, 2 of them copies; 3 for nothing, held for 28.0 s together"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::str::FromStr;
 
-use manyhands_blob::AnyReference;
+use manyhands_blob::{AnyReference, NotAReference};
 
 use crate::failure::Failure;
 
@@ -50,21 +50,12 @@ fn parse(text: &str) -> Result<AnyReference, Failure> {
     if reference.contains('/') {
         return Err(Failure::usage("a path below a reference is not read here").hint("give the reference alone"));
     }
-    let digits = reference.strip_prefix("0x").unwrap_or(reference);
-    let count = digits.chars().count();
-    let root = match count {
-        64 => digits.parse().ok().map(AnyReference::Plain),
-        128 => digits.parse().ok().map(AnyReference::Encrypted),
-        _ => None,
-    };
-    root.ok_or_else(|| {
-        let wrong = if matches!(count, 64 | 128) {
-            "of these characters some are no digits".to_owned()
-        } else {
-            format!("this has {count}")
+    reference.parse().map_err(|error: NotAReference| {
+        let wrong = match reference.strip_prefix("0x").unwrap_or(reference).chars().count() {
+            64 | 128 => "of these characters some are no digits".to_owned(),
+            count => format!("this has {count}"),
         };
-        let due = "a reference has 64 hexadecimal digits, or 128 if what it names is encrypted";
-        Failure::usage(format!("{due}; {wrong}")).hint("0x or bzz:// may stand before them")
+        Failure::usage(format!("{error}; {wrong}")).hint("0x or bzz:// may stand before them")
     })
 }
 
