@@ -351,7 +351,7 @@ impl Bonsai for World {
         Ok(self.kept().uploads.contains(&format!("{:?}", Upload::Image(image))))
     }
 
-    async fn room(&self, _: &Tenant) -> Result<u64, Problem> {
+    async fn room(&self, _: &Tenant, _: u64) -> Result<u64, Problem> {
         Ok(1 << 40)
     }
 
