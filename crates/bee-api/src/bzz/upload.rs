@@ -73,10 +73,10 @@ pub(crate) async fn post(
     let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
+    let folder_turn = if documents.is_some() { Some(hive.folder_turn().await?) } else { None };
     upload.pay(&hive, spooled.size_bytes).await?;
-    let manifest_turn = hive.manifest_turn().await.map_err(PutError::from)?;
     let stored = upload.keep(&hive, move |store, shelf| {
-        let _turn = manifest_turn;
+        let _turn = folder_turn;
         Ok(match documents {
             Some(documents) => folder::put(store, shelf, spooled, documents)?,
             None => put_file(store, shelf, spooled, query.name, content_type)?,
