@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata, NODE_BYTES_MAX};
+use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata};
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 use serde::Deserialize;
 
@@ -112,16 +112,7 @@ pub(super) fn file_entry(file: AnyReference, name: String, content_type: String)
 
 /// Stores a manifest's nodes in the same way as its files.
 pub(super) fn store_manifest(store: &ChunkStore, shelf: &Shelf, manifest: Manifest) -> Result<AnyReference, PutError> {
-    let mut save = |node: &[u8]| {
-        // It would be stored and never be read.
-        if node.len() as u64 > NODE_BYTES_MAX {
-            return Err(PutError::folder(
-                "files whose paths differ in one letter have names that are too long together",
-            ));
-        }
-        Ok(shelf.put(store, node)?)
-    };
-    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut save)
+    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut |node| Ok(shelf.put(store, node)?))
 }
 
 pub(super) fn broken(source: io::Error) -> PutError {
