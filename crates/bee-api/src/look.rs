@@ -5,7 +5,7 @@ use manyhands_blob::store::TreeReader;
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 
 use crate::hive::Busy;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, note_absence};
 
 /// Files of one folder.
 pub(crate) const FILES_MAX: usize = 100_000;
@@ -34,10 +34,22 @@ impl LookError {
         }
     }
 
+    /// Writes down an absence that is answered without a refusal made of it.
+    pub(crate) fn note(&self) {
+        match self {
+            Self::Store(error) => note_absence(error),
+            Self::Manifest(error) => tracing::debug!(%error, "what is asked for is no manifest"),
+            Self::Busy(_) => {}
+        }
+    }
+
     /// The refusal of a call that cannot go on without it. `message` is Bee's for the call.
     pub(crate) fn refusal(&self, message: &str) -> Refusal {
         match self {
-            Self::Store(error) if error.is_absence() => Refusal::not_found(message),
+            Self::Store(error) if error.is_absence() => {
+                note_absence(error);
+                Refusal::not_found(message)
+            }
             Self::Store(error) => Refusal::of_put(error, message),
             Self::Manifest(error) => Refusal::bad(format!("{message}: {error}")),
             Self::Busy(busy) => (*busy).into(),

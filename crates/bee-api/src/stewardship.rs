@@ -66,7 +66,10 @@ struct Whole {
 async fn check(hive: &Hive, root: AnyReference) -> Result<Option<Whole>, LookError> {
     match read_all(hive, root).await {
         Ok(whole) => Ok(Some(whole)),
-        Err(error) if error.is_absence() => Ok(None),
+        Err(error) if error.is_absence() => {
+            error.note();
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
