@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::headers::{self, Path, Query};
 use crate::hive::{Hive, aside};
+use crate::pins;
 use crate::refusal::Refusal;
 use crate::spool::small;
 use crate::upload::{still_holds, stored};
@@ -83,10 +84,14 @@ async fn keep(hive: &Hive, headers: &HeaderMap, chunk: AnyChunk) -> Answer {
     let kept = aside(move || {
         let failed = |error| Refusal::of_put(&error, "chunk write error");
         store.put_chunk(&Owner::from(batch), &chunk).map_err(failed)?;
-        still_holds(&store, &book, batch)?;
-        if pin { store.pin(&reference).map(drop).map_err(failed) } else { Ok(()) }
+        still_holds(&store, &book, batch)
     });
     kept.await??;
+    if pin {
+        // It may be the root of a tree, which is pinned as a whole or not at all.
+        let pinned = pins::pin(hive, AnyReference::Plain(reference)).await;
+        pinned.map_err(|error| error.refusal(pins::FAILED))?;
+    }
     hive.tags.add(tag, 1, None);
     Ok(stored(AnyReference::Plain(reference)))
 }

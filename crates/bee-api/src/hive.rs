@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::{ChunkStore, Owner, StoreError};
+use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
 use rand::RngCore as _;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::batches::{BatchBook, BatchError};
+use crate::look::{self, LookError};
 use crate::refusal::Refusal;
 use crate::tags::Tags;
 use crate::{pins, router, upload};
@@ -20,8 +21,8 @@ use crate::{pins, router, upload};
 const UPLOADS_MAX: usize = 64;
 /// Calls at the same time that have a whole folder's manifest in memory: 100 MB for the largest that one meets, several times as much for
 /// one that is made to be large.
-const FOLDERS_MAX: usize = 4;
-/// How long an upload waits for its turn.
+pub(crate) const FOLDERS_MAX: usize = 4;
+/// How long a call waits for its turn.
 const TURN_TIME: Duration = Duration::from_secs(60);
 /// How often expired batches are looked for.
 const EXPIRY_TIME: Duration = Duration::from_secs(600);
@@ -46,6 +47,19 @@ pub struct Hive {
     pub(crate) options: HiveOptions,
     uploads: Semaphore,
     folders: Arc<Semaphore>,
+    /// One pin at a time is set or ended: it takes several steps in the store, and two of one root would undo each other's.
+    pins: Arc<Semaphore>,
+}
+
+/// No turn came for a call; what is said is what others are doing.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{0} are under way; try again")]
+pub(crate) struct Busy(&'static str);
+
+impl From<Busy> for Refusal {
+    fn from(busy: Busy) -> Self {
+        Self::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
+    }
 }
 
 impl Hive {
@@ -59,7 +73,8 @@ impl Hive {
             tracing::warn!(%error, "what a crash may have left of uploads and pins is still held");
         }
         let (uploads, folders) = (Semaphore::new(UPLOADS_MAX), Arc::new(Semaphore::new(FOLDERS_MAX)));
-        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders })
+        let pins = Arc::new(Semaphore::new(1));
+        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders, pins })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -76,22 +91,27 @@ impl Hive {
         done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
     }
 
-    /// As [`Hive::on_store`], for work that has a whole manifest in memory: it waits for a turn.
-    pub(crate) async fn on_manifest<T: Send + 'static, E: From<StoreError> + Send + 'static>(
-        &self,
-        work: impl FnOnce(&ChunkStore) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        let turn = self.manifest_turn().await?;
-        self.on_store(move |store| {
+    /// All that `root` leads to if it is a manifest, itself not included. Only while a manifest is read it takes a turn of folders.
+    pub(crate) async fn below(&self, root: AnyReference) -> Result<Vec<AnyReference>, LookError> {
+        if !self.on_store(move |store| look::is_manifest(store, root)).await? {
+            return Ok(Vec::new());
+        }
+        let turn = self.folder_turn().await?;
+        let read = self.on_store(move |store| {
             let _turn = turn;
-            work(store)
-        })
-        .await
+            look::below(store, root)
+        });
+        read.await
     }
 
     /// A turn to have a whole manifest in memory. The work has to own it, as it goes on when the client has gone.
-    pub(crate) async fn manifest_turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        Arc::clone(&self.folders).acquire_owned().await.map_err(|_| StoreError::Interrupted)
+    pub(crate) async fn folder_turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        in_time(Arc::clone(&self.folders).acquire_owned(), "other folders").await
+    }
+
+    /// The turn to set or end a pin. The work has to own it, as it goes on when the client has gone.
+    pub(crate) async fn pin_turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        in_time(Arc::clone(&self.pins).acquire_owned(), "other pins").await
     }
 
     /// Runs work on the book on a thread that may block: whoever looks at the book waits while another writes it to disk.
@@ -104,10 +124,8 @@ impl Hive {
     }
 
     /// A turn to upload.
-    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let busy =
-            || Refusal::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "other uploads are under way; try again");
-        tokio::time::timeout(TURN_TIME, self.uploads.acquire()).await.ok().and_then(Result::ok).ok_or_else(busy)
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Busy> {
+        in_time(self.uploads.acquire(), "other uploads").await
     }
 
     /// Lets go of what expired batches hold: it is cache from then on.
@@ -146,6 +164,11 @@ pub async fn serve(listener: TcpListener, hive: Hive, shutdown: impl Future<Outp
         () = expiring => {}
     }
     Ok(())
+}
+
+/// Waits for a turn, but not for ever. `others` names those who have theirs.
+async fn in_time<T>(turn: impl Future<Output = Result<T, AcquireError>>, others: &'static str) -> Result<T, Busy> {
+    tokio::time::timeout(TURN_TIME, turn).await.ok().and_then(Result::ok).ok_or(Busy(others))
 }
 
 /// Runs work on a thread that may block.

@@ -24,7 +24,8 @@
 //! # Trust
 //! There are no passwords: the door belongs on loopback, and pages of strangers in a browser are turned away as at the
 //! gateway's door. Bodies are bounded, spooled to disk, and stored only when they are complete; a tar is looked through
-//! before any of it is stored, and of an upload that fails nothing stays.
+//! before any of it is stored, and of an upload that fails nothing stays. Only where all is stored and the pin that was asked
+//! for with it fails, the upload stays with its batch, unpinned.
 //!
 //! # What this crate must never do
 //! Answer an upload before it is on disk, keep or log the key of an encrypted reference, or hold the store's only

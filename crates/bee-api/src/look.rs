@@ -4,7 +4,8 @@ use manyhands_blob::manifest::{self, ManifestError, NODE_BYTES_MAX};
 use manyhands_blob::store::TreeReader;
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 
-use crate::refusal::Refusal;
+use crate::hive::Busy;
+use crate::refusal::{Refusal, note_absence};
 
 /// Files of one folder.
 pub(crate) const FILES_MAX: usize = 100_000;
@@ -19,6 +20,8 @@ pub(crate) enum LookError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Busy(#[from] Busy),
 }
 
 impl LookError {
@@ -27,15 +30,29 @@ impl LookError {
         match self {
             Self::Store(error) => error.is_absence(),
             Self::Manifest(error) => !matches!(error, ManifestError::TooMany { .. }),
+            Self::Busy(_) => false,
+        }
+    }
+
+    /// Writes down an absence that is answered without a refusal made of it.
+    pub(crate) fn note(&self) {
+        match self {
+            Self::Store(error) => note_absence(error),
+            Self::Manifest(error) => tracing::debug!(%error, "what is asked for is no manifest"),
+            Self::Busy(_) => {}
         }
     }
 
     /// The refusal of a call that cannot go on without it. `message` is Bee's for the call.
     pub(crate) fn refusal(&self, message: &str) -> Refusal {
         match self {
-            Self::Store(error) if error.is_absence() => Refusal::not_found(message),
+            Self::Store(error) if error.is_absence() => {
+                note_absence(error);
+                Refusal::not_found(message)
+            }
             Self::Store(error) => Refusal::of_put(error, message),
             Self::Manifest(error) => Refusal::bad(format!("{message}: {error}")),
+            Self::Busy(busy) => (*busy).into(),
         }
     }
 }
@@ -58,17 +75,18 @@ pub(crate) fn load_node(store: &ChunkStore, reference: AnyReference) -> Result<V
     Ok(bytes)
 }
 
-/// All that the manifest `root` leads to, itself not included; nothing if it is no manifest.
-pub(crate) fn below(store: &ChunkStore, root: AnyReference) -> Result<Vec<AnyReference>, LookError> {
-    let is_manifest = match load_node(store, root) {
-        Ok(bytes) => manifest::is_node(&bytes),
+/// Whether `root` is a manifest that can be read. What is not one may still be kept.
+pub(crate) fn is_manifest(store: &ChunkStore, root: AnyReference) -> Result<bool, LookError> {
+    match load_node(store, root) {
+        Ok(bytes) => Ok(manifest::is_node(&bytes)),
         // Too large for a node, or not there; whether it can be kept is another question.
-        Err(error) if error.is_absence() => false,
-        Err(error) => return Err(error),
-    };
-    if !is_manifest {
-        return Ok(Vec::new());
+        Err(error) if error.is_absence() => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// All that the manifest `root` leads to, itself not included. [`Hive::below`](crate::Hive) bounds how many are read at once.
+pub(crate) fn below(store: &ChunkStore, root: AnyReference) -> Result<Vec<AnyReference>, LookError> {
     let (nodes, files) = manifest::references(root, REFERENCES_MAX, &mut |reference| load_node(store, reference))?;
     Ok(nodes.into_iter().skip(1).chain(files).collect())
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::headers::{self, Path};
 use crate::hive::Hive;
-use crate::look::{LookError, below};
+use crate::look::LookError;
 use crate::refusal::{Refusal, json, plain};
 
 /// What Bee says when something could not be pinned.
@@ -23,18 +23,14 @@ type Answer = Result<Response<Body>, Refusal>;
 /// `POST /pins/{reference}`.
 pub(crate) async fn post(State(hive): State<Arc<Hive>>, Path(reference): Path<String>) -> Answer {
     let root = headers::reference(&reference)?;
-    let is_new = hive.on_manifest(move |store| pin(store, root)).await.map_err(|error| error.refusal(FAILED))?;
+    let is_new = pin(&hive, root).await.map_err(|error| error.refusal(FAILED))?;
     Ok(plain(if is_new { StatusCode::CREATED } else { StatusCode::OK }))
 }
 
 /// `DELETE /pins/{reference}`.
 pub(crate) async fn delete(State(hive): State<Arc<Hive>>, Path(reference): Path<String>) -> Answer {
     let address = headers::reference(&reference)?.address();
-    let was_pinned = hive.on_store(move |store| {
-        store.release_owner_to_cache(&holder_of(address))?;
-        store.unpin(&address)
-    });
-    let was_pinned = was_pinned.await.map_err(|error: StoreError| Refusal::broken(error.to_string()))?;
+    let was_pinned = unpin(&hive, address).await.map_err(|error| error.refusal("unpin collection failed"))?;
     if was_pinned { Ok(plain(StatusCode::OK)) } else { Err(Refusal::not_found("Not Found")) }
 }
 
@@ -63,37 +59,48 @@ pub(crate) async fn list(State(hive): State<Arc<Hive>>) -> Answer {
 }
 
 /// Pins a tree and, if it is a manifest, all that it leads to. Tells whether it was not pinned before.
-pub(crate) fn pin(store: &ChunkStore, root: AnyReference) -> Result<bool, LookError> {
-    if store.is_pinned(&root.address())? {
+pub(crate) async fn pin(hive: &Hive, root: AnyReference) -> Result<bool, LookError> {
+    let turn = hive.pin_turn().await?;
+    if hive.on_store(move |store| store.is_pinned(&root.address())).await? {
         return Ok(false);
     }
-    let pinned = pin_all(store, root);
-    if pinned.is_err() {
-        let_go(store, root.address());
-    }
-    pinned
+    let below = hive.below(root).await?;
+    let pinned = hive.on_store(move |store| {
+        let _turn = turn;
+        let pinned = pin_all(store, root, &below);
+        if pinned.is_err() {
+            let_go(store, root.address());
+        }
+        pinned
+    });
+    Ok(pinned.await?)
 }
 
-fn pin_all(store: &ChunkStore, root: AnyReference) -> Result<bool, LookError> {
+fn pin_all(store: &ChunkStore, root: AnyReference, below: &[AnyReference]) -> Result<bool, StoreError> {
     let holder = holder_of(root.address());
-    for reference in below(store, root)? {
-        store.hold_tree(&holder, &reference)?;
+    for reference in below {
+        store.hold_tree(&holder, reference)?;
     }
-    Ok(match root {
-        AnyReference::Plain(reference) => store.pin(&reference)?,
-        AnyReference::Encrypted(root) => store.pin_encrypted(&root)?,
-    })
+    store.pin_tree(&root)
 }
 
 /// Ends what was held for a pin that was not set. If that fails, the next start does it.
 fn let_go(store: &ChunkStore, root: Reference) {
-    let released = store.is_pinned(&root).and_then(|is_pinned| {
-        // Another call may have pinned it meanwhile; then it is that one's.
-        if is_pinned { Ok(0) } else { store.release_owner_to_cache(&holder_of(root)) }
-    });
-    if let Err(error) = released {
+    if let Err(error) = store.release_owner_to_cache(&holder_of(root)) {
         tracing::warn!(%error, "what was held for a pin that could not be set is still held");
     }
+}
+
+/// Ends a pin and then what was held for it: if the second fails, the next start does it. Tells whether there was a pin.
+async fn unpin(hive: &Hive, root: Reference) -> Result<bool, LookError> {
+    let turn = hive.pin_turn().await?;
+    let ended = hive.on_store(move |store| {
+        let _turn = turn;
+        let was_pinned = store.unpin(&root)?;
+        store.release_owner_to_cache(&holder_of(root))?;
+        Ok::<_, StoreError>(was_pinned)
+    });
+    Ok(ended.await?)
 }
 
 /// Ends what is held for pins that are not there: a crash came before they were set.
@@ -117,35 +124,92 @@ const HOLDER: &str = "pin ";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use manyhands_blob::manifest::{Entry, Manifest, Metadata};
     use manyhands_blob::redundancy::Level;
 
     use super::*;
+    use crate::hive::{FOLDERS_MAX, HiveOptions};
 
-    #[test]
-    fn a_pin_that_cannot_be_set_holds_nothing() {
+    fn hive() -> (tempfile::TempDir, Arc<Hive>) {
         let folder = tempfile::tempdir().unwrap();
         let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 24).unwrap();
-        let batch = Owner::cut("batch");
-        let put = |bytes: &[u8]| {
-            let blob = store.put_tree(&batch, bytes, 1 << 20, Level::None)?;
-            Ok::<_, LookError>(AnyReference::Plain(blob.reference))
-        };
-        let gone = put(&[7; 5000]).unwrap();
+        let options = HiveOptions { folder: folder.path().to_owned(), level: Level::None, bytes_max: 1 << 20 };
+        (folder, Arc::new(Hive::open(store, options).unwrap()))
+    }
+
+    fn put(store: &ChunkStore, bytes: &[u8]) -> Result<AnyReference, LookError> {
+        let blob = store.put_tree(&Owner::cut("batch"), bytes, 1 << 20, Level::None)?;
+        Ok(AnyReference::Plain(blob.reference))
+    }
+
+    fn folder_of(store: &ChunkStore, files: &[(&str, AnyReference)]) -> AnyReference {
         let mut manifest = Manifest::new(false);
-        for (path, file) in [("a", put(b"here").unwrap()), ("b", gone)] {
-            manifest.add(path.as_bytes(), Entry { reference: Some(file), metadata: Metadata::default() }).unwrap();
+        for (path, file) in files {
+            manifest.add(path.as_bytes(), Entry { reference: Some(*file), metadata: Metadata::default() }).unwrap();
         }
-        let root = manifest.store(&mut |_: &mut [u8]| {}, &mut |node| put(node)).unwrap();
+        manifest.store(&mut |_: &mut [u8]| {}, &mut |node| put(store, node)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_pin_that_cannot_be_set_holds_nothing() {
+        let (_folder, hive) = hive();
+        let store = &hive.store;
+        let gone = put(store, &[7; 5000]).unwrap();
+        let root = folder_of(store, &[("a", put(store, b"here").unwrap()), ("b", gone)]);
         store.discard(&gone.address()).unwrap();
-        let error = pin(&store, root).unwrap_err();
+        let error = pin(&hive, root).await.unwrap_err();
         assert!(error.is_absence(), "{error}");
         let owners: Vec<Owner> = store.owners().unwrap().into_iter().collect();
-        assert_eq!((owners, store.pins().unwrap()), (vec![batch.clone()], vec![]));
-        put(&[7; 5000]).unwrap();
-        assert!(pin(&store, root).unwrap());
-        assert!(!pin(&store, root).unwrap());
-        clear_up(&store).unwrap();
+        assert_eq!((owners, store.pins().unwrap()), (vec![Owner::cut("batch")], vec![]));
+        put(store, &[7; 5000]).unwrap();
+        assert!(pin(&hive, root).await.unwrap());
+        assert!(!pin(&hive, root).await.unwrap());
+        clear_up(store).unwrap();
         assert!(store.owners().unwrap().contains(&holder_of(root.address())), "it is pinned");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_folder_does_not_wait_for_folders() {
+        let (_folder, hive) = hive();
+        let mut turns = Vec::new();
+        for _ in 0..FOLDERS_MAX {
+            turns.push(hive.folder_turn().await.unwrap());
+        }
+        let file = put(&hive.store, &[7; 5000]).unwrap();
+        assert!(pin(&hive, file).await.unwrap());
+        let folder = folder_of(&hive.store, &[("a", file)]);
+        let mut waiting = std::pin::pin!(pin(&hive, folder));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "all turns are taken");
+        turns.clear();
+        assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn who_pins_and_who_unpins_the_same_folder_do_not_undo_each_other_by_halves() {
+        let (_folder, hive) = hive();
+        let names: Vec<String> = (b'a'..=b'l').map(|name| char::from(name).to_string()).collect();
+        let files: Vec<(&str, AnyReference)> =
+            names.iter().map(|name| (name.as_str(), put(&hive.store, name.as_bytes()).unwrap())).collect();
+        let root = folder_of(&hive.store, &files);
+        let all = hive.below(root).await.unwrap().len();
+        assert!(all >= files.len());
+        for _ in 0..12 {
+            let spawn_pin = || {
+                let hive = Arc::clone(&hive);
+                tokio::spawn(async move { pin(&hive, root).await.map(drop) })
+            };
+            let spawn_unpin = || {
+                let hive = Arc::clone(&hive);
+                tokio::spawn(async move { unpin(&hive, root.address()).await.map(drop) })
+            };
+            for done in [spawn_pin(), spawn_unpin(), spawn_pin(), spawn_unpin(), spawn_pin()] {
+                done.await.unwrap().unwrap();
+            }
+            let is_pinned = hive.store.is_pinned(&root.address()).unwrap();
+            let held = hive.store.held_roots(&holder_of(root.address())).unwrap().len();
+            assert_eq!(held, if is_pinned { all } else { 0 }, "pinned: {is_pinned}");
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Refusal {
     /// What the store says while something is being read.
     pub(crate) fn of_get(error: &StoreError, message: &str) -> Self {
         if error.is_absence() {
-            tracing::debug!(%error, "what is asked for is not here");
+            note_absence(error);
             return Self::not_found("Not Found");
         }
         tracing::warn!(%error, "a download failed");
@@ -77,6 +77,16 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
         json(self.status(), &self)
+    }
+}
+
+/// Writes down that the store has not what a call asks for. What is damaged looks to the client as if it were not here, so whoever runs the
+/// store is told, with what to do.
+pub(crate) fn note_absence(error: &StoreError) {
+    if matches!(error, StoreError::Corrupt { .. }) {
+        tracing::warn!(%error, "a call is answered as if this were not here");
+    } else {
+        tracing::debug!(%error, "what is asked for is not here");
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use manyhands_blob::{AnyReference, ChunkStore, Owner, shape};
+use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError, shape};
 use serde::Serialize;
 
 use crate::batches::BatchId;
 use crate::headers::{self, Path};
 use crate::hive::{Hive, aside};
-use crate::look::{LookError, below, open_tree};
+use crate::look::{LookError, open_tree};
 use crate::refusal::{Refusal, json, plain};
 use crate::upload::still_holds;
 
@@ -26,54 +26,66 @@ pub(crate) async fn get(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
     struct Answered {
         is_retrievable: bool,
     }
-    let (root, bytes_max) = (headers::reference(&reference)?, hive.options.bytes_max);
-    let found = hive.on_manifest(move |store| check(store, root, bytes_max)).await;
+    let found = check(&hive, headers::reference(&reference)?).await;
     let is_retrievable = found.map_err(|error| error.refusal("stewardship check failed"))?.is_some();
     Ok(json(StatusCode::OK, &Answered { is_retrievable }))
 }
 
 /// `PUT /stewardship/{reference}`: has the batch hold what is here.
 pub(crate) async fn put(State(hive): State<Arc<Hive>>, Path(reference): Path<String>, headers: HeaderMap) -> Answer {
-    let (root, bytes_max) = (headers::reference(&reference)?, hive.options.bytes_max);
+    let root = headers::reference(&reference)?;
     let batch = headers::batch(&headers)?;
     hive.on_book(move |book| book.usable(batch, 1)).await?;
-    let size_bytes = hive.on_manifest(move |store| check(store, root, bytes_max)).await;
-    let size_bytes = size_bytes.map_err(|error| error.refusal(NOT_HERE))?;
-    let size_bytes = size_bytes.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
+    let whole = check(&hive, root).await.map_err(|error| error.refusal(NOT_HERE))?;
+    let Whole { trees, size_bytes } = whole.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
     hive.on_book(move |book| book.stamp(batch, shape::chunk_count(size_bytes))).await?;
     let (store, book) = (hive.store.clone(), Arc::clone(&hive.batches));
-    let turn = hive.manifest_turn().await.map_err(|error| LookError::from(error).refusal(NOT_HERE))?;
     let held = aside(move || {
-        let _turn = turn;
-        let held = hold(&store, batch, root).map_err(|error| error.refusal(NOT_HERE));
+        let held = hold(&store, batch, &trees).map_err(|error| LookError::from(error).refusal(NOT_HERE));
         still_holds(&store, &book, batch).and(held)
     });
     held.await??;
     Ok(plain(StatusCode::OK))
 }
 
-fn hold(store: &ChunkStore, batch: BatchId, root: AnyReference) -> Result<(), LookError> {
-    for reference in below(store, root)?.into_iter().chain([root]) {
-        store.hold_tree(&Owner::from(batch), &reference)?;
+fn hold(store: &ChunkStore, batch: BatchId, trees: &[AnyReference]) -> Result<(), StoreError> {
+    for reference in trees {
+        store.hold_tree(&Owner::from(batch), reference)?;
     }
     Ok(())
 }
 
-/// Reads a tree and, if it is a manifest, all that it leads to. Tells how many bytes that is, if all is there.
-fn check(store: &ChunkStore, root: AnyReference, bytes_max: u64) -> Result<Option<u64>, LookError> {
-    match read_all(store, root, bytes_max) {
-        Ok(size_bytes) => Ok(Some(size_bytes)),
-        Err(error) if error.is_absence() => Ok(None),
+/// Something that is here with all that it leads to.
+struct Whole {
+    /// What it leads to, and last itself.
+    trees: Vec<AnyReference>,
+    size_bytes: u64,
+}
+
+/// Reads a tree and, if it is a manifest, all that it leads to; none if something of it is not here.
+async fn check(hive: &Hive, root: AnyReference) -> Result<Option<Whole>, LookError> {
+    match read_all(hive, root).await {
+        Ok(whole) => Ok(Some(whole)),
+        Err(error) if error.is_absence() => {
+            error.note();
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
-fn read_all(store: &ChunkStore, root: AnyReference, bytes_max: u64) -> Result<u64, LookError> {
-    let mut size_bytes = 0_u64;
-    for reference in below(store, root)?.into_iter().chain([root]) {
-        let mut reader = open_tree(store, reference, bytes_max)?;
-        while reader.next_piece()?.is_some() {}
-        size_bytes = size_bytes.saturating_add(reader.size_bytes().unwrap_or_default());
-    }
-    Ok(size_bytes)
+async fn read_all(hive: &Hive, root: AnyReference) -> Result<Whole, LookError> {
+    let bytes_max = hive.options.bytes_max;
+    let mut trees = hive.below(root).await?;
+    trees.push(root);
+    let read = hive.on_store(move |store| {
+        let mut size_bytes = 0_u64;
+        for reference in &trees {
+            let mut reader = open_tree(store, *reference, bytes_max)?;
+            while reader.next_piece()?.is_some() {}
+            size_bytes = size_bytes.saturating_add(reader.size_bytes().unwrap_or_default());
+        }
+        Ok(Whole { trees, size_bytes })
+    });
+    read.await
 }

@@ -89,8 +89,7 @@ impl Upload {
     /// Pins what was stored, if that was asked for, and answers.
     pub(crate) async fn end(&self, hive: &Hive, root: AnyReference) -> Result<Response<Body>, Refusal> {
         if self.headers.pin {
-            let pinned = hive.on_manifest(move |store| pins::pin(store, root)).await;
-            pinned.map_err(|error| error.refusal(pins::FAILED))?;
+            pins::pin(hive, root).await.map_err(|error| error.refusal(pins::FAILED))?;
         }
         if let Some(tag) = self.tag {
             hive.tags.add(tag, 0, Some(root.address()));

@@ -226,6 +226,19 @@ async fn chunks_come_in_many_at_a_time() {
     assert_eq!((stamp["usable"].as_bool(), stamp["utilization"].as_u64()), (Some(true), Some(1)));
 }
 
+#[tokio::test]
+async fn a_pin_of_a_chunk_without_what_is_below_it_blames_the_client() {
+    let bee = Bee::start(1 << 24, 1 << 24).await;
+    let root = [5000_u64.to_le_bytes().to_vec(), vec![7; 64]].concat();
+    let (status, answer) = bee.post("/chunks", &[("swarm-pin", "true")], root.clone()).await;
+    assert_eq!((status, answer["message"].as_str()), (StatusCode::NOT_FOUND, Some("pin collection failed")));
+    assert_eq!(bee.server.store.pins().unwrap(), []);
+    let leaf = [4_u64.to_le_bytes().to_vec(), b"here".to_vec()].concat();
+    let (status, answer) = bee.post("/chunks", &[("swarm-pin", "true")], leaf).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    assert_eq!(bee.server.store.pins().unwrap().len(), 1);
+}
+
 #[test]
 fn the_level_of_who_says_none_is_a_setting() {
     use manyhands_bee_api::{Hive, HiveOptions};

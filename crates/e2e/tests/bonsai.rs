@@ -127,6 +127,8 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
         stats.segments
     );
     ensure!(executed.exec_only_journal(&alice)? == tiny_journal("hello"), "the journal");
+    ensure!(executed.logs(&alice).is_ok(), "there is a log");
+    with_files(&alice, &image)?;
     ensure!(matches!(alice.receipt_download(&executed), Err(SdkErr::ReceiptNotFound)), "no receipt of an execution");
     refused(executed.status(&bob), "no session")?;
     refused(executed.exec_only_journal(&bob), "no session")?;
@@ -178,6 +180,7 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
         "a finished one too"
     );
     refused(alice.create_snark(session.uuid.clone()), "no Groth16")?;
+    refused(blocking::SnarkId::new(session.uuid.clone()).status(&alice), "no")?;
     relying_on(&alice, image_id, receipt)?;
     ensure!(matches!(bob.receipt_download(&session), Err(SdkErr::ReceiptNotFound)), "to bob there is none");
 
@@ -191,9 +194,9 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
     Ok(())
 }
 
-/// What `verifies` reads to have a journal of `tiny` verified.
+/// What `verifies` reads to have a journal of `tiny` verified twice.
 fn verifies_input(turns: u32, tiny: Digest) -> Vec<u8> {
-    [&turns.to_le_bytes()[..], &1_u32.to_le_bytes(), &tiny.0, &tiny_journal("hello")].concat()
+    [&turns.to_le_bytes()[..], &2_u32.to_le_bytes(), &tiny.0, &tiny_journal("hello")].concat()
 }
 
 /// A guest that relies on a receipt runs if that receipt is given, and is told what is wrong otherwise.
@@ -210,14 +213,17 @@ fn relying_on(alice: &blocking::Client, tiny: Digest, receipt: Vec<u8>) -> Resul
         "{}",
         told(&without)
     );
-    let with = session(vec![alice.upload_receipt(receipt)?])?;
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("receipt");
+    std::fs::write(&file, receipt)?;
+    let with = session(vec![alice.upload_receipt_file(&file)?])?;
     ensure!(ended(alice, &with)?.0.status == "SUCCEEDED", "with it, it runs");
     ensure!(with.exec_only_journal(alice)? == tiny_journal("hello"), "the journal");
     Ok(())
 }
 
 /// Programs that know RISC Zero alone and call `default_prover()`. The second relies on what the first one proved, and has two segments:
-/// proofs, lifts, a join and a resolution.
+/// proofs, lifts, a join, and a resolution for each time that it asks.
 fn stock_programs(url: &str, key: &str) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = |name: &str, what: &str| dir.path().join(format!("{name}.{what}"));
@@ -240,6 +246,19 @@ fn stock_programs(url: &str, key: &str) -> Result<()> {
     ensure!(said.starts_with("2 segments"), "{said}");
     let summary = manyhands_zkvm::verify_receipt(&std::fs::read(file("verifies", "receipt"))?, guest("verifies")?.1)?;
     ensure!(summary.kind == ReceiptKind::Succinct && summary.journal == tiny_journal("hello"), "{summary:?}");
+    Ok(())
+}
+
+/// The calls that upload files.
+fn with_files(alice: &blocking::Client, image: &str) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (program, input) = (dir.path().join("program"), dir.path().join("input"));
+    std::fs::write(&program, guest("tiny")?.0)?;
+    std::fs::write(&input, tiny_input(10, "from a file"))?;
+    ensure!(alice.upload_img_file(image, &program)?, "it is here already");
+    let session = alice.create_session(image.to_owned(), alice.upload_input_file(&input)?, vec![], true)?;
+    ensure!(ended(alice, &session)?.0.status == "SUCCEEDED", "it runs");
+    ensure!(session.exec_only_journal(alice)? == tiny_journal("from a file"), "the journal");
     Ok(())
 }
 

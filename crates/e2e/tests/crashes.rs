@@ -60,7 +60,9 @@ impl Promised {
         .await?;
         for _ in open..OPEN_JOBS {
             let message = format!("job {}", self.jobs.len());
-            let submitted = self.requester.submit(&program, tiny_input(0, &message), 16, Outcome::Composite).await;
+            // One segment, or two, of which one may be verified when the next process is killed.
+            let turns = if self.jobs.len().is_multiple_of(2) { 3_000 } else { 0 };
+            let submitted = self.requester.submit(&program, tiny_input(turns, &message), 16, Outcome::Composite).await;
             submitted.into_iter().for_each(|job| self.jobs.push((job, message.clone())));
         }
         let message = format!("session {}", self.sessions.len());
@@ -170,10 +172,11 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
             "nobody" => continue,
             victim => *killed.entry(victim).or_default() += 1,
         }
-        if killed.values().sum::<u32>() % KILLS_A_JOB == 0 {
+        if killed.values().sum::<u32>().is_multiple_of(KILLS_A_JOB) {
             promised.one_more_done().await.with_context(|| gateway.log())?;
         }
     }
+    ensure!(promised.jobs.len() > OPEN_JOBS && promised.sessions.len() > OPEN_JOBS, "little was acknowledged");
     promised.kept().await.with_context(|| format!("{killed:?}\n{}", gateway.log()))?;
     let log = gateway.log();
     let units = verified(&log);

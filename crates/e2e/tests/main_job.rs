@@ -40,13 +40,32 @@ async fn three_nodes_make_receipts_that_stock_risc_zero_verifies() -> Result<()>
     ensure!(status.view.results.iter().all(|result| circle.contains(&result.node)), "{:?}", status.view.results);
     let (kind, journal) = stock_verify(&dir.path().join("tiny.receipt"), guest("tiny")?.1).await?;
     ensure!(kind == "succinct" && journal.ends_with(&hex(b"joined")), "{kind} {journal}");
+    relying_on(&gateway, dir.path(), &journal).await?;
     let jobs = gateway.client.status().await?.jobs;
-    let succinct = jobs.first().context("no job")?;
+    let succinct = jobs.iter().find(|summary| summary.job == job).context("no job")?;
     ensure!(succinct.units_done == 5, "two proofs, two lifts, one join: {succinct:?}");
 
     let wrong = stock_verify(&dir.path().join("tiny.receipt"), guest("inflate")?.1).await;
     ensure!(wrong.is_err(), "a receipt of another program was accepted");
     gateway.stop().await?;
+    Ok(())
+}
+
+/// Another program has that receipt's journal verified, twice: its composite receipt takes the receipt along for each time.
+async fn relying_on(gateway: &TestGateway, dir: &Path, journal_hex: &str) -> Result<()> {
+    let digits = |place: usize| journal_hex.get(2 * place..2 * place + 2).context("odd digits");
+    let byte = |place| Ok(u8::from_str_radix(digits(place)?, 16)?);
+    let journal = (0..journal_hex.len() / 2).map(byte).collect::<Result<Vec<u8>>>()?;
+    let input = [&0_u32.to_le_bytes()[..], &2_u32.to_le_bytes(), &guest("tiny")?.1.0, &journal].concat();
+    let receipt = dir.join("tiny.receipt");
+    let receipt = receipt.to_str().context("a path in UTF-8")?;
+    let told = prove(gateway, dir, "verifies", &input, &["--assumption", receipt]).await?;
+    let (kind, journal) = stock_verify(&dir.join("verifies.receipt"), guest("verifies")?.1).await?;
+    ensure!(kind == format!("composite {}", told["segments"]) && journal == journal_hex, "{kind} {journal}");
+    let size = std::fs::metadata(dir.join("verifies.receipt"))?.len();
+    ensure!(size > 2 * std::fs::metadata(receipt)?.len(), "it has the other receipt twice in {size} bytes");
+    let without = prove(gateway, dir, "verifies", &input, &[]).await.expect_err("nothing to rely on").to_string();
+    ensure!(without.contains("was not given as an assumption"), "{without}");
     Ok(())
 }
 

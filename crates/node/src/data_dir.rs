@@ -82,6 +82,11 @@ impl DataDir {
         Self::bonsai_in(&self.path)
     }
 
+    /// Where large inputs lie while a guest reads them. A gateway empties it when it starts.
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
     /// Where the Bonsai API's uploads lie.
     pub fn uploads(&self) -> PathBuf {
         self.path.join("uploads")

@@ -39,8 +39,8 @@ pub trait Bonsai: Send + Sync + 'static {
     fn public_url(&self) -> Option<&str>;
     /// Whether a program is here.
     fn has_image(&self, tenant: &Tenant, image: Digest) -> impl Future<Output = Result<bool, Problem>> + Send;
-    /// Bytes that a tenant may still upload.
-    fn room(&self, tenant: &Tenant) -> impl Future<Output = Result<u64, Problem>> + Send;
+    /// Bytes that a tenant may still upload. Fails if the disk has no room for the `coming_bytes` that come next.
+    fn room(&self, tenant: &Tenant, coming_bytes: u64) -> impl Future<Output = Result<u64, Problem>> + Send;
     /// Keeps an upload; it is on disk when this returns.
     fn keep(
         &self,

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::Bonsai;
 use super::base::base;
-use super::spool::{Bound, spool};
+use super::spool::spool;
 use super::types::{CreateSession, SessionStatus, State as SessionState, Stats, Tenant, Upload, Uuid};
 use crate::server::body;
 use crate::server::id::Id;
@@ -146,8 +146,8 @@ async fn take<B: Bonsai>(
     let busy = "too many uploads are under way, and none ended for a while; try again";
     let waited = tokio::time::timeout(TURN_TIME, desk.uploads.acquire()).await;
     let _turn = waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(ProblemKind::Busy, busy))?;
-    let room_bytes = desk.bonsai.room(&tenant).await?;
-    let (file, size_bytes) = spool(headers, body, desk.bonsai.spool(), Bound { bytes_max, room_bytes }, what).await?;
+    let room = |coming_bytes| desk.bonsai.room(&tenant, coming_bytes);
+    let (file, size_bytes) = spool(headers, body, desk.bonsai.spool(), bytes_max, room, what).await?;
     desk.bonsai.keep(&tenant, upload, file, size_bytes).await?;
     Ok(StatusCode::OK.into_response())
 }

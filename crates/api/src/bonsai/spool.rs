@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_LENGTH;
 use futures::StreamExt as _;
 use manyhands_proto::limits::INPUT_BYTES_MAX;
 use tempfile::NamedTempFile;
+use tokio::time::Instant;
 
 use crate::server::body::too_slow;
 use crate::server::limits::UPLOAD_TIME;
@@ -20,13 +21,16 @@ const SILENCE_TIME: Duration = Duration::from_secs(60);
 /// Bytes gathered before they are written.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// New bytes of an upload between two looks at the disk's room.
+const LOOK_BYTES: u64 = 64 << 20;
+
 /// How large an upload may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bound {
+struct Bound {
     /// By what it is, in bytes.
-    pub(super) bytes_max: u64,
+    bytes_max: u64,
     /// By what its sender may still upload, in bytes.
-    pub(super) room_bytes: u64,
+    room_bytes: u64,
 }
 
 impl Bound {
@@ -48,35 +52,42 @@ impl Bound {
     }
 }
 
-/// Takes a body within its bound into a new file in `folder`, on disk when this returns.
-pub(super) async fn spool(
+/// Takes a body of at most `bytes_max` into a new file in `folder`, on disk when this returns. `room` says how much its sender may still
+/// upload, and fails if the disk has no room for so many bytes that come next; it is asked first and again and again.
+pub(super) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
     headers: &HeaderMap,
     body: Body,
     folder: &Path,
-    bound: Bound,
+    bytes_max: u64,
+    room: impl Fn(u64) -> Asked,
     what: &str,
 ) -> Result<(NamedTempFile, u64), Problem> {
-    let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    bound.check(stated.unwrap_or_default(), what)?;
-    let time = time_for(stated.unwrap_or(bound.bytes_max));
-    let taken = tokio::time::timeout(time, take(body, folder, bound, what)).await;
-    let (file, size_bytes) = taken.map_err(|_| too_slow(what))??;
+    let stated =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or_default();
+    let bound = Bound { bytes_max, room_bytes: u64::MAX };
+    bound.check(stated, what)?;
+    let bound = Bound { room_bytes: room(stated).await?, ..bound };
+    bound.check(stated, what)?;
+    let (file, size_bytes) = take(body, folder, bound, room, what).await?;
     let synced = tokio::task::spawn_blocking(move || file.as_file().sync_all().map(|()| file)).await;
     let file = synced.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?;
     Ok((file, size_bytes))
 }
 
-/// How long an upload of so many bytes may take: as fast as the largest in memory has to be.
-fn time_for(bytes: u64) -> Duration {
-    UPLOAD_TIME.max(Duration::from_secs(UPLOAD_TIME.as_secs().saturating_mul(bytes) / INPUT_BYTES_MAX))
-}
-
-async fn take(body: Body, folder: &Path, bound: Bound, what: &str) -> Result<(NamedTempFile, u64), Problem> {
+async fn take<Asked: Future<Output = Result<u64, Problem>>>(
+    body: Body,
+    folder: &Path,
+    bound: Bound,
+    room: impl Fn(u64) -> Asked,
+    what: &str,
+) -> Result<(NamedTempFile, u64), Problem> {
     let mut file = NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
     let mut pieces = body.into_data_stream();
-    let (mut buffer, mut size_bytes) = (Vec::with_capacity(PIECE_BYTES), 0_u64);
+    let (mut buffer, mut size_bytes, mut looked_at) = (Vec::with_capacity(PIECE_BYTES), 0_u64, 0_u64);
+    let since = Instant::now();
     loop {
-        let piece = match tokio::time::timeout(SILENCE_TIME, pieces.next()).await {
+        let left = time_for(size_bytes).saturating_sub(since.elapsed());
+        let piece = match tokio::time::timeout(SILENCE_TIME.min(left), pieces.next()).await {
             Ok(Some(Ok(piece))) => piece,
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Problem::invalid(format!("the connection broke in the middle of {what}"))),
@@ -88,9 +99,18 @@ async fn take(body: Body, folder: &Path, bound: Bound, what: &str) -> Result<(Na
         if buffer.len() >= PIECE_BYTES {
             (file, buffer) = write(file, buffer).await?;
         }
+        if size_bytes - looked_at >= LOOK_BYTES {
+            looked_at = size_bytes;
+            room(LOOK_BYTES).await?;
+        }
     }
     (file, _) = write(file, buffer).await?;
     Ok((file, size_bytes))
+}
+
+/// How long an upload may take of which so much has come: what comes at the least rate, that of the largest in memory, never ends by it.
+fn time_for(come_bytes: u64) -> Duration {
+    UPLOAD_TIME + Duration::from_secs(UPLOAD_TIME.as_secs().saturating_mul(come_bytes) / INPUT_BYTES_MAX)
 }
 
 async fn write(mut file: NamedTempFile, mut buffer: Vec<u8>) -> Result<(NamedTempFile, Vec<u8>), Problem> {
@@ -108,12 +128,51 @@ fn failed(error: &std::io::Error) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures::stream;
+
     use super::*;
 
     #[test]
-    fn large_uploads_have_as_much_time_for_each_byte() {
-        assert_eq!([0, 1, INPUT_BYTES_MAX].map(time_for), [UPLOAD_TIME; 3]);
-        assert_eq!(time_for(4 * INPUT_BYTES_MAX), 4 * UPLOAD_TIME);
-        assert!(time_for(u64::MAX) > UPLOAD_TIME, "whatever is stated");
+    fn time_is_given_for_what_has_come_and_not_for_what_is_promised() {
+        assert_eq!(time_for(0), UPLOAD_TIME);
+        assert_eq!(time_for(INPUT_BYTES_MAX), 2 * UPLOAD_TIME);
+        assert!(time_for(u64::MAX) > UPLOAD_TIME, "whatever comes");
+    }
+
+    fn drip(every: Duration) -> Body {
+        Body::from_stream(stream::unfold((), move |()| async move {
+            tokio::time::sleep(every).await;
+            Some((Ok::<_, std::io::Error>(vec![7_u8]), ()))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_states_much_and_drips_is_ended_like_anybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, (4_u64 << 30).into());
+        let began = Instant::now();
+        let room = |_| std::future::ready(Ok(u64::MAX));
+        let dripped = spool(&headers, drip(Duration::from_secs(50)), dir.path(), 8 << 30, room, "the input").await;
+        assert_eq!(dripped.unwrap_err().kind, ProblemKind::TooSlow);
+        assert!(began.elapsed() < UPLOAD_TIME + SILENCE_TIME, "{:?}", began.elapsed());
+    }
+
+    /// Two looks succeed: at the start, and after 64 MiB.
+    #[tokio::test]
+    async fn an_upload_of_unknown_size_ends_when_the_disk_has_no_more_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let looks = AtomicU64::new(0);
+        let room = |_| {
+            let is_full = looks.fetch_add(1, Ordering::SeqCst) == 2;
+            std::future::ready(if is_full { Err(Problem::new(ProblemKind::NoSpace, "full")) } else { Ok(u64::MAX) })
+        };
+        let piece = || Ok::<_, std::io::Error>(vec![0_u8; 1 << 22]);
+        let body = Body::from_stream(stream::repeat_with(piece).take(100));
+        let spooled = spool(&HeaderMap::new(), body, dir.path(), 1 << 40, room, "the input").await;
+        assert_eq!((spooled.unwrap_err().kind, looks.into_inner()), (ProblemKind::NoSpace, 3));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing of it stays");
     }
 }

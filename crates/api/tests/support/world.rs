@@ -116,22 +116,16 @@ fn phase(run: Run) -> &'static str {
 
 fn sizing() -> Sizing {
     let option = |bound_by| SizeOption { po2: Po2::MAX, segments: u64::MAX, nodes: 2, total_ms: 3, bound_by };
-    let options = vec![option(BoundBy::Work), option(BoundBy::Traffic)];
+    let options = all(BoundBy::Work, next_bound).into_iter().map(option).collect();
     Sizing { po2: Po2::MIN, user_cycles: 1, is_whole: false, options, why: "it is done first".to_owned() }
 }
 
 fn view(job: JobId, run: Run) -> JobView {
     // Everything that may be absent is, for the first look.
     let is_known = run.looks > 1;
-    let units = [
-        Unit::Prove(0),
-        Unit::Lift(u32::MAX),
-        Unit::Join { start: 0, mid: 1, end: 2 },
-        Unit::Resolve { segments: 2, index: 0 },
-    ];
+    let units = all(Unit::Prove(0), next_unit);
     let lease = |unit| LeaseView { unit, attempt: 1, node: NODE, elapsed_ms: 2 };
     let result = |unit| ResultView { unit, attempt: 1, node: NODE, elapsed_ms: 2, receipt_bytes: 3 };
-    use UnitState::{Claimed, Leased, Stored, Verified, Waiting};
     JobView {
         job,
         phase: phase(run).to_owned(),
@@ -146,11 +140,11 @@ fn view(job: JobId, run: Run) -> JobView {
         segments: is_known.then_some(2),
         user_cycles: is_known.then_some(u64::MAX),
         total_cycles: is_known.then_some(7),
-        grid: vec![Waiting, Stored, Leased, Claimed, Verified],
+        grid: all(UnitState::Waiting, next_state),
         units_done: 1,
         units_total: u32::MAX,
-        leases: units.map(lease).into(),
-        results: units.map(result).into(),
+        leases: units.iter().copied().map(lease).collect(),
+        results: units.into_iter().map(result).collect(),
         tally: Tally { leases: 9, copies: 1, wasted_leases: 2, wasted_ms: u64::MAX },
         eta_ms: is_known.then_some(9),
         waiting: (!is_known).then(|| "no node is connected".to_owned()),
@@ -158,21 +152,7 @@ fn view(job: JobId, run: Run) -> JobView {
 }
 
 fn waits() -> Vec<Wait> {
-    let reasons = [
-        Reason::Input,
-        Reason::NoNode,
-        Reason::NotAllowed,
-        Reason::NotAble,
-        Reason::Taken { busy: 1, barred: 2, silent: 3, free_in_ms: None },
-        Reason::Taken { busy: 1, barred: 2, silent: 3, free_in_ms: Some(4) },
-        Reason::TooSlow { node: NODE, takes_ms: 1, limit_ms: 2 },
-        Reason::Near { left_ms: 1 },
-        Reason::Budget { copies: 1, allowed: 2 },
-        Reason::NoGain,
-        Reason::Withheld,
-        Reason::Due { in_ms: 1 },
-    ];
-    let kinds = [UnitKind::Prove, UnitKind::Lift, UnitKind::Join].into_iter().cycle();
+    let kinds = all(UnitKind::Prove, next_kind).into_iter().cycle();
     let wait = |(reason, kind)| Wait {
         kind,
         po2: Po2::MIN,
@@ -183,39 +163,83 @@ fn waits() -> Vec<Wait> {
         able: 1,
         nodes: vec![NODE],
     };
-    reasons.into_iter().zip(kinds).map(wait).collect()
+    all(Reason::Input, next_reason).into_iter().zip(kinds).map(wait).collect()
 }
 
-/// Whoever adds one to these adds it to what the world answers, where it is not there by itself, and to `openapi.json`.
-fn are_described(
-    reason: Reason,
-    pace: Pace,
-    unit: Unit,
-    kind: UnitKind,
-    state: UnitState,
-    blame: Blame,
-    bound: BoundBy,
-) {
-    match reason {
-        Reason::Input | Reason::NoNode | Reason::NotAllowed | Reason::NotAble | Reason::NoGain | Reason::Withheld => {}
-        Reason::Taken { .. } | Reason::TooSlow { .. } | Reason::Near { .. } => {}
-        Reason::Budget { .. } | Reason::Due { .. } => {}
-    }
-    match pace {
-        Pace::InTime | Pace::Overtaken | Pace::Late | Pace::Checking => {}
-    }
-    match unit {
-        Unit::Prove(_) | Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. } => {}
-    }
-    match (kind, bound) {
-        (UnitKind::Prove | UnitKind::Lift | UnitKind::Join, BoundBy::Work | BoundBy::Traffic) => {}
-    }
-    match state {
-        UnitState::Waiting | UnitState::Stored | UnitState::Leased | UnitState::Claimed | UnitState::Verified => {}
-    }
-    match blame {
-        Blame::Us | Blame::Peer | Blame::Network => {}
-    }
+/// All of an enum. Each `next` says of every variant which one follows, so a new one does not compile until it has its place, and is answered
+/// with then: schemathesis fails until `openapi.json` has it too.
+fn all<T: Copy>(first: T, next: fn(T) -> Option<T>) -> Vec<T> {
+    std::iter::successors(Some(first), |one| next(*one)).collect()
+}
+
+fn next_reason(reason: Reason) -> Option<Reason> {
+    Some(match reason {
+        Reason::Input => Reason::NoNode,
+        Reason::NoNode => Reason::NotAllowed,
+        Reason::NotAllowed => Reason::NotAble,
+        Reason::NotAble => Reason::Taken { busy: 1, barred: 2, silent: 3, free_in_ms: None },
+        Reason::Taken { busy, barred, silent, free_in_ms: None } => {
+            Reason::Taken { busy, barred, silent, free_in_ms: Some(4) }
+        }
+        Reason::Taken { free_in_ms: Some(_), .. } => Reason::TooSlow { node: NODE, takes_ms: 1, limit_ms: 2 },
+        Reason::TooSlow { .. } => Reason::Near { left_ms: 1 },
+        Reason::Near { .. } => Reason::Budget { copies: 1, allowed: 2 },
+        Reason::Budget { .. } => Reason::NoGain,
+        Reason::NoGain => Reason::Withheld,
+        Reason::Withheld => Reason::Due { in_ms: 1 },
+        Reason::Due { .. } => return None,
+    })
+}
+
+fn next_pace(pace: Pace) -> Option<Pace> {
+    Some(match pace {
+        Pace::InTime => Pace::Overtaken,
+        Pace::Overtaken => Pace::Late,
+        Pace::Late => Pace::Checking,
+        Pace::Checking => return None,
+    })
+}
+
+fn next_unit(unit: Unit) -> Option<Unit> {
+    Some(match unit {
+        Unit::Prove(_) => Unit::Lift(u32::MAX),
+        Unit::Lift(_) => Unit::Join { start: 0, mid: 1, end: 2 },
+        Unit::Join { .. } => Unit::Resolve { segments: 2, index: 0 },
+        Unit::Resolve { .. } => return None,
+    })
+}
+
+fn next_kind(kind: UnitKind) -> Option<UnitKind> {
+    Some(match kind {
+        UnitKind::Prove => UnitKind::Lift,
+        UnitKind::Lift => UnitKind::Join,
+        UnitKind::Join => return None,
+    })
+}
+
+fn next_state(state: UnitState) -> Option<UnitState> {
+    Some(match state {
+        UnitState::Waiting => UnitState::Stored,
+        UnitState::Stored => UnitState::Leased,
+        UnitState::Leased => UnitState::Claimed,
+        UnitState::Claimed => UnitState::Verified,
+        UnitState::Verified => return None,
+    })
+}
+
+fn next_blame(blame: Blame) -> Option<Blame> {
+    Some(match blame {
+        Blame::Us => Blame::Peer,
+        Blame::Peer => Blame::Network,
+        Blame::Network => return None,
+    })
+}
+
+fn next_bound(bound: BoundBy) -> Option<BoundBy> {
+    Some(match bound {
+        BoundBy::Work => BoundBy::Traffic,
+        BoundBy::Traffic => return None,
+    })
 }
 
 impl Gateway for World {
@@ -243,7 +267,7 @@ impl Gateway for World {
         let receipt = (view.phase == "done").then(|| reference(RECEIPT));
         let incident =
             |blame| Incident { node: NODE, lease: "prove 0".to_owned(), blame, reason: "it went away".to_owned() };
-        let incidents = [Blame::Us, Blame::Peer, Blame::Network].map(incident).into();
+        let incidents = all(Blame::Us, next_blame).into_iter().map(incident).collect();
         Ok(JobStatus { view, image_id: IMAGE, receipt, incidents })
     }
 
@@ -259,7 +283,7 @@ impl Gateway for World {
             pace,
             copy: true,
         };
-        let leases = [Pace::InTime, Pace::Overtaken, Pace::Late, Pace::Checking].map(running).into();
+        let leases = all(Pace::InTime, next_pace).into_iter().map(running).collect();
         Ok(Explanation { waits: waits(), leases, leases_total: 41, ..said })
     }
 
@@ -351,7 +375,7 @@ impl Bonsai for World {
         Ok(self.kept().uploads.contains(&format!("{:?}", Upload::Image(image))))
     }
 
-    async fn room(&self, _: &Tenant) -> Result<u64, Problem> {
+    async fn room(&self, _: &Tenant, _: u64) -> Result<u64, Problem> {
         Ok(1 << 40)
     }
 

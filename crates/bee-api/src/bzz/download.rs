@@ -71,7 +71,7 @@ async fn serve(hive: &Hive, method: &Method, uri: &Uri, reference: &str, path: S
         Ok(Found::Folder) => with_slash(uri),
         Ok(Found::Nothing(message)) => Err(Refusal::not_found(message)),
         Err(error) if error.is_absence() => {
-            tracing::debug!(%error, "there is no manifest");
+            error.note();
             Err(Refusal::not_found("Not Found"))
         }
         Err(error) => Err(error.refusal("the manifest could not be read")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
-use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata, NODE_BYTES_MAX};
+use manyhands_blob::manifest::{Entry, Manifest, ManifestError, Metadata};
 use manyhands_blob::{AnyReference, ChunkStore, StoreError};
 use serde::Deserialize;
 
@@ -73,10 +73,10 @@ pub(crate) async fn post(
     let upload = Upload::begin(&hive, &headers).await?;
     let _turn = hive.turn().await?;
     let spooled = spool(&headers, body, hive.options.bytes_max, hive.folder(), &hive.store).await?;
+    let folder_turn = if documents.is_some() { Some(hive.folder_turn().await?) } else { None };
     upload.pay(&hive, spooled.size_bytes).await?;
-    let manifest_turn = hive.manifest_turn().await.map_err(PutError::from)?;
     let stored = upload.keep(&hive, move |store, shelf| {
-        let _turn = manifest_turn;
+        let _turn = folder_turn;
         Ok(match documents {
             Some(documents) => folder::put(store, shelf, spooled, documents)?,
             None => put_file(store, shelf, spooled, query.name, content_type)?,
@@ -112,16 +112,7 @@ pub(super) fn file_entry(file: AnyReference, name: String, content_type: String)
 
 /// Stores a manifest's nodes in the same way as its files.
 pub(super) fn store_manifest(store: &ChunkStore, shelf: &Shelf, manifest: Manifest) -> Result<AnyReference, PutError> {
-    let mut save = |node: &[u8]| {
-        // It would be stored and never be read.
-        if node.len() as u64 > NODE_BYTES_MAX {
-            return Err(PutError::folder(
-                "files whose paths differ in one letter have names that are too long together",
-            ));
-        }
-        Ok(shelf.put(store, node)?)
-    };
-    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut save)
+    manifest.store(&mut |key: &mut [u8]| randomness(key), &mut |node| Ok(shelf.put(store, node)?))
 }
 
 pub(super) fn broken(source: io::Error) -> PutError {

@@ -72,6 +72,16 @@ impl Bounds {
 }
 
 impl Floor {
+    /// Refuses if a file of `bytes` beside the store would not leave the floor alone.
+    pub(super) fn require_beside(&self, bytes: u64) -> Result<(), StoreError> {
+        let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
+        let missing_bytes = self.bytes.saturating_add(bytes).saturating_sub(free_bytes);
+        if missing_bytes == 0 {
+            return Ok(());
+        }
+        Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes, missing_bytes })
+    }
+
     /// Refuses if there is not room for `needed_bytes` of chunks: inside the file, which takes `file_bytes` of the disk and has `kept_bytes` of
     /// chunks, then in what the disk has above the floor.
     pub(super) fn require(&self, needed_bytes: u64, file_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {

@@ -158,6 +158,14 @@ impl ChunkStore {
         }
     }
 
+    /// Whether the store's disk has room for `bytes` of another file above the floor. It reserves nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::LowSpace`] if not; [`StoreError::Io`] if the room cannot be told.
+    pub fn require_disk_beside(&self, bytes: u64) -> Result<(), StoreError> {
+        self.inner.bounds.floor.as_ref().map_or(Ok(()), |floor| floor.require_beside(bytes))
+    }
+
     /// Refuses an encrypted tree over `size_bytes` for which there is no room now, with what the cache yields, before any of it is fetched. It
     /// reserves nothing.
     pub(crate) fn require_sealed_room(&self, size_bytes: u64) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use manyhands_proto::worker::GuestInput;
 use tempfile::NamedTempFile;
 
 use super::tasks::Tasks;
+use crate::store::keep_with;
 
 /// From here on an input goes through a file, in bytes.
 const FILE_BYTES_MIN: u64 = 1 << 20;
@@ -25,7 +26,8 @@ impl Tasks {
     pub(super) async fn input(&self, input: Option<BlobRef>) -> Result<Held, StoreError> {
         let Some(blob) = input else { return Ok(Held::default()) };
         let folder = self.scratch.clone();
-        self.on_store(move |store| {
+        // A disk that others have filled is waited for.
+        keep_with(&self.store, move |store| {
             if blob.size_bytes < FILE_BYTES_MIN {
                 let input = store.read_blob(&blob, FILE_BYTES_MIN)?.into();
                 return Ok(Held { input, _file: None });
@@ -34,7 +36,8 @@ impl Tasks {
                 return Err(StoreError::TooLarge { size_bytes: blob.size_bytes, max_bytes: STREAMED_INPUT_BYTES_MAX });
             }
             let of_disk = |source| StoreError::Io { source };
-            let mut file = NamedTempFile::new_in(folder).map_err(of_disk)?;
+            store.require_disk_beside(blob.size_bytes)?;
+            let mut file = NamedTempFile::new_in(&folder).map_err(of_disk)?;
             let mut reader = store.reader(&blob)?;
             while let Some(leaf) = reader.next_leaf()? {
                 file.write_all(leaf.payload()).map_err(of_disk)?;

@@ -142,11 +142,15 @@ pub async fn run(
     Ok(())
 }
 
-/// Where large inputs lie while a guest reads them: with the uploads, whose strays are removed.
+/// Where large inputs lie while a guest reads them, empty: what a kill left there may be of a private job.
 fn scratch(data_dir: &DataDir) -> Result<std::path::PathBuf, StartError> {
-    let path = data_dir.uploads();
-    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
-    Ok(path)
+    let path = data_dir.scratch();
+    let emptied = match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let made = emptied.and_then(|()| std::fs::create_dir(&path));
+    made.map(|()| path.clone()).map_err(|source| StartError::DataDir { path, source })
 }
 
 /// What stands behind the Bonsai API, with what a restart cut off under way again.

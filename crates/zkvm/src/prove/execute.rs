@@ -146,7 +146,7 @@ const PANICKED: &str = "Guest panicked: ";
 const LIMIT_EXCEEDED: &str = "Session limit exceeded";
 const NO_ASSUMPTION: &str = "no receipt found to resolve assumption";
 /// The same for who submitted it.
-const NOT_GIVEN: &str = "it relies on another program's receipt (env::verify) that was not given as an assumption";
+const NOT_GIVEN: &str = "it relies on another program's receipt (env::verify) that was not given as an assumption (`--assumption FILE`, or `assumptions` of a Bonsai session)";
 const KECCAK: &str = "keccak proofs (the guest uses the keccak accelerator)";
 const TOO_SMALL: &str = "too small for instruction";
 

@@ -183,8 +183,8 @@ impl Bonsai for Desk {
         Ok(self.find(tenant, Upload::Image(image)).await?.is_some())
     }
 
-    async fn room(&self, tenant: &Tenant) -> Result<u64, Problem> {
-        self.upload_room(tenant).await
+    async fn room(&self, tenant: &Tenant, coming_bytes: u64) -> Result<u64, Problem> {
+        self.upload_room(tenant, coming_bytes).await
     }
 
     async fn keep(&self, tenant: &Tenant, upload: Upload, file: NamedTempFile, size_bytes: u64) -> Result<(), Problem> {

@@ -16,21 +16,20 @@ use super::Desk;
 use super::book::UploadRow;
 use crate::gateway::door::of_store;
 use crate::gateway::sqlite::unix_ms;
-use crate::store::Shortage;
 
 /// How long an upload lies that nobody uses: a day, as long as a client may keep a number.
 const UNUSED_MS: i64 = 24 * 3600 * 1000;
 
 impl Desk {
-    /// Bytes that a tenant may still upload.
-    pub(super) async fn upload_room(&self, tenant: &Tenant) -> Result<u64, Problem> {
-        let store = self.door.tasks.store.clone();
-        let looked = tokio::task::spawn_blocking(move || Shortage::of(&store, 0));
-        let shortage = looked.await.map_err(|_| Problem::stopping())?.map_err(|error| of_store(&error))?;
-        if let Some(shortage) = shortage {
-            let message = format!("this gateway has no room for uploads: on the gateway, {}", shortage.advice());
-            return Err(Problem::new(ProblemKind::NoSpace, message));
-        }
+    /// Bytes that a tenant may still upload, if the disk has room for those that come next.
+    pub(super) async fn upload_room(&self, tenant: &Tenant, coming_bytes: u64) -> Result<u64, Problem> {
+        let looked = self.door.tasks.on_store(move |store| store.require_disk_beside(coming_bytes)).await;
+        looked.map_err(|error| match of_store(&error) {
+            Problem { kind: ProblemKind::NoSpace, message } => {
+                Problem::new(ProblemKind::NoSpace, format!("this gateway has no room for uploads: {message}"))
+            }
+            problem => problem,
+        })?;
         let (limits, whose) = (self.limits(tenant).await?, tenant.clone());
         let used_bytes = self.on_book(move |book| book.bytes_of(&whose)).await?;
         Ok(limits.bytes_max.saturating_sub(used_bytes))
@@ -54,7 +53,7 @@ impl Desk {
             }
             None => {}
         }
-        let room_bytes = self.upload_room(tenant).await?;
+        let room_bytes = self.upload_room(tenant, 0).await?;
         if bytes > room_bytes {
             let message = "other uploads of your key came first, and there is no room for this one: delete some, or wait a day for those that are not used";
             return Err(Problem::new(ProblemKind::NoSpace, message));
