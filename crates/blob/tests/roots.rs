@@ -213,7 +213,7 @@ fn trees_put_chunk_by_chunk_can_be_pinned_with_their_parities() {
         source.store.put_encrypted_tree(&owner("a"), &bytes[..], PLENTY, Level::Insane, randomness()).unwrap();
     let temp = temp_store(PLENTY);
     let pin_plain = |store: &ChunkStore| store.pin(&plain);
-    let pin_encrypted = |store: &ChunkStore| store.pin_encrypted(&encrypted);
+    let pin_encrypted = |store: &ChunkStore| store.pin_tree(&AnyReference::Encrypted(encrypted));
     copy_until_pinned(&source, &temp, pin_plain);
     copy_until_pinned(&source, &temp, pin_encrypted);
     temp.store.release_owner(&owner("b")).unwrap();
@@ -508,7 +508,7 @@ fn an_encrypted_root_is_pinned_and_unpinned_by_its_address() {
     let put = temp.store.put_encrypted_tree(&owner("a"), &b"secret"[..], 99, Level::Medium, randomness());
     let root: EncryptedReference = put.unwrap();
     assert!(temp.store.pin(&root.address).unwrap());
-    assert!(!temp.store.pin_encrypted(&root).unwrap());
+    assert!(!temp.store.pin_tree(&AnyReference::Encrypted(root)).unwrap());
     temp.store.release_owner(&owner("a")).unwrap();
     assert_eq!(read(temp.store.encrypted_tree_reader(&root, 99).unwrap()), b"secret");
     assert!(temp.store.unpin(&root.address).unwrap());

@@ -7,7 +7,6 @@ use super::root::Extent;
 use super::roots::Last;
 use super::{ChunkStore, Owner, StoreError, tables};
 use crate::any::AnyReference;
-use crate::encryption::EncryptedReference;
 use crate::read::Target;
 
 impl ChunkStore {
@@ -23,21 +22,13 @@ impl ChunkStore {
         self.pin_tree(&AnyReference::Plain(*reference))
     }
 
-    /// As [`ChunkStore::pin`], for a reference of either kind.
+    /// As [`ChunkStore::pin`], for a reference of either kind. The key of an encrypted one is used to find the chunks and not kept: the pin
+    /// is listed and ended by the address.
     ///
     /// # Errors
     /// As [`ChunkStore::pin`].
     pub fn pin_tree(&self, root: &AnyReference) -> Result<bool, StoreError> {
         self.write(|ledger| ledger.pin(Target::of(root)))
-    }
-
-    /// As [`ChunkStore::pin`], for an encrypted tree. The key is used to find the chunks and not kept: the pin is
-    /// listed and ended by the address.
-    ///
-    /// # Errors
-    /// As [`ChunkStore::pin`].
-    pub fn pin_encrypted(&self, root: &EncryptedReference) -> Result<bool, StoreError> {
-        self.pin_tree(&AnyReference::Encrypted(*root))
     }
 
     /// Lets `owner` hold what is at `reference`, as [`ChunkStore::pin`] would: a tree of any kind, or a single chunk.
