@@ -25,7 +25,10 @@ pub mod time;
 mod timers;
 pub mod view;
 
-pub use job::{Check, ExecutionInfo, JobSpec, Outcome, Parts, Priority, Receipted, Restored, SegmentInfo, Tally};
+pub use job::{
+    Assumption, Check, ExecutionInfo, JobSpec, Outcome, Parts, Priority, Receipted, RequestInfo, Restored, SegmentInfo,
+    Tally, sibling,
+};
 pub use peers::Origin;
 pub use policy::Policy;
 pub use proof::{Checked, ProofSystem, Refusal};

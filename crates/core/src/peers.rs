@@ -126,7 +126,8 @@ impl Peer {
         }
         let scale = |from: Po2, ms: u64| match kind {
             UnitKind::Prove => ms.saturating_mul(po2.cycles()) / from.cycles(),
-            UnitKind::Lift | UnitKind::Join => ms,
+            // Most of a keccak proof of a size that is offered is its lift.
+            UnitKind::Lift | UnitKind::Join | UnitKind::Keccak => ms,
         };
         let seen =
             self.observed_ms.iter().find(|((seen, _), _)| *seen == kind).map(|((_, from), ms)| scale(*from, *ms));

@@ -187,6 +187,10 @@ impl Policy {
         match kind {
             UnitKind::Prove => UNMEASURED_MS_AT_16 * po2.cycles() / (1 << 16),
             UnitKind::Lift | UnitKind::Join => UNMEASURED_MS_AT_16 * self.recursion_percent / 100,
+            // The proof and its lift.
+            UnitKind::Keccak => {
+                self.default_ms(UnitKind::Prove, po2).saturating_add(self.default_ms(UnitKind::Lift, po2))
+            }
         }
     }
 

@@ -199,8 +199,11 @@ impl<P: ProofSystem> Requester<P> {
             Input::Segmented { job, segment } => {
                 with_job!(self, now, job, |j, _cx| j.segmented(segment));
             }
-            Input::Stored { job, index, blob, key } => {
-                with_job!(self, now, job, |j, cx| j.stored(index, blob, key, cx));
+            Input::Requested { job, request } => {
+                with_job!(self, now, job, |j, _cx| j.requested(request));
+            }
+            Input::Stored { job, unit, blob, key } => {
+                with_job!(self, now, job, |j, cx| j.stored(unit, blob, key, cx));
             }
             Input::Executed { job, result } => {
                 with_job!(self, now, job, |j, cx| j.executed(result, cx));

@@ -41,7 +41,7 @@ pub fn segment_bytes(po2: Po2) -> u64 {
 /// Usual size of a unit's receipt, in bytes: 209 kB at 2^15, 221 at 2^16, 244 at 2^17 (own measurement), some 20 kB more with each po2.
 pub const fn receipt_bytes(kind: UnitKind, po2: Po2) -> u64 {
     match (kind, po2.get()) {
-        (UnitKind::Lift | UnitKind::Join, _) => RANGE_RECEIPT_BYTES,
+        (UnitKind::Lift | UnitKind::Join | UnitKind::Keccak, _) => RANGE_RECEIPT_BYTES,
         (UnitKind::Prove, ..=14) => 197_000,
         (UnitKind::Prove, 15) => 209_000,
         (UnitKind::Prove, 16) => 221_000,

@@ -275,9 +275,10 @@ impl<P: ProofSystem> Requester<P> {
     }
 }
 
-/// Units done and units in all, counting the lifts, joins and resolutions that are still to come.
+/// Units done and units in all, counting the lifts, joins, resolutions and unions that are still to come.
 fn units<P: ProofSystem>(job: &Job<P>) -> (u32, u32) {
-    let segments = job.units().filter(|(unit, _)| unit.kind() == UnitKind::Prove).count() as u32;
+    let of_kind = |kind| job.units().filter(|(unit, _)| unit.kind() == kind).count() as u32;
+    let (segments, keccaks) = (of_kind(UnitKind::Prove), of_kind(UnitKind::Keccak));
     let total = match job.spec.outcome {
         Outcome::Composite => segments,
         Outcome::Succinct => {
@@ -285,6 +286,8 @@ fn units<P: ProofSystem>(job: &Job<P>) -> (u32, u32) {
             segments.saturating_mul(3).saturating_sub(1).saturating_add(assumptions)
         }
     };
+    // A union for each but the first.
+    let total = total.saturating_add(keccaks.saturating_mul(2).saturating_sub(1));
     (job.results().count() as u32, total)
 }
 

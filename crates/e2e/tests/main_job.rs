@@ -41,6 +41,7 @@ async fn three_nodes_make_receipts_that_stock_risc_zero_verifies() -> Result<()>
     let (kind, journal) = stock_verify(&dir.path().join("tiny.receipt"), guest("tiny")?.1).await?;
     ensure!(kind == "succinct" && journal.ends_with(&hex(b"joined")), "{kind} {journal}");
     relying_on(&gateway, dir.path(), &journal).await?;
+    hashing(&gateway, dir.path()).await?;
     let jobs = gateway.client.status().await?.jobs;
     let succinct = jobs.iter().find(|summary| summary.job == job).context("no job")?;
     ensure!(succinct.units_done == 5, "two proofs, two lifts, one join: {succinct:?}");
@@ -66,6 +67,20 @@ async fn relying_on(gateway: &TestGateway, dir: &Path, journal_hex: &str) -> Res
     ensure!(size > 2 * std::fs::metadata(receipt)?.len(), "it has the other receipt twice in {size} bytes");
     let without = prove(gateway, dir, "verifies", &input, &[]).await.expect_err("nothing to rely on").to_string();
     ensure!(without.contains("was not given as an assumption"), "{without}");
+    Ok(())
+}
+
+/// A program that leaves a keccak permutation to its host: that is proved on a node too, and resolved.
+async fn hashing(gateway: &TestGateway, dir: &Path) -> Result<()> {
+    let value: Vec<u8> = (0..32).collect();
+    let input = [&1_u32.to_le_bytes()[..], &value].concat();
+    let told = prove(gateway, dir, "hashes", &input, &["--succinct"]).await?;
+    let (kind, journal) = stock_verify(&dir.join("hashes.receipt"), guest("hashes")?.1).await?;
+    // Keccak-256 of the bytes 0 to 31, by PyCryptodome (guests/README.md).
+    let hash = "8ae1aa597fa146ebd3aa2ceddf360668dea5e526567e92b0321816a4e895bd2d";
+    ensure!(kind == "succinct" && journal == hash, "{kind} {journal}");
+    let keccaks = told["nodes"].as_array().context("no nodes in the JSON")?.iter().map(|node| node["keccaks"].as_u64());
+    ensure!(keccaks.sum::<Option<u64>>() == Some(1), "{told}");
     Ok(())
 }
 

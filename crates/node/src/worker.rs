@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manyhands_proto::limits::WORKER_FRAME_BYTES_MAX;
-use manyhands_proto::worker::{Execution, Failure, Identity, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, Failure, Identity, KeccakReport, Report, SegmentReport, Task};
 use manyhands_proto::{decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -97,6 +97,8 @@ pub fn locate(stated: Option<&Path>) -> Result<PathBuf, WorkerError> {
 pub enum Heard {
     /// A segment was cut; the guest may still run.
     Segment(SegmentReport),
+    /// It left a batch of keccak permutations to its host.
+    Keccak(KeccakReport),
     /// It wrote to stdout or stderr.
     Log(Vec<u8>),
     /// It ended well.
@@ -185,6 +187,7 @@ impl Worker {
         loop {
             return Ok(match self.report().await? {
                 Report::Segment(segment) => Heard::Segment(segment),
+                Report::Keccak(request) => Heard::Keccak(request),
                 Report::Log { bytes, .. } => Heard::Log(bytes.into_vec()),
                 Report::Executed(execution) => Heard::Ended(execution),
                 Report::Progress { .. } => continue,

@@ -16,7 +16,7 @@ pub const ADDRESS_CHARS_MAX: usize = 256;
 /// Peers that a lease names as holders of its inputs. The gateway itself and, for a join, the makers of both parts.
 pub const HOLDERS_MAX: usize = 4;
 
-/// Times that a node states of itself: three kinds of unit at each of the eleven sizes are 33.
+/// Times that a node states of itself: four kinds of unit at each of the eleven sizes are 44.
 pub const TIMINGS_MAX: usize = 64;
 
 /// Length of a zkVM version or a short reason, in bytes of UTF-8.
@@ -35,6 +35,9 @@ pub const RECEIPT_BYTES_MAX: u64 = 4 << 20;
 /// Receipts of other programs that one program may rely on, and may have verified. Each costs a join's minute at the end, one after the
 /// other.
 pub const ASSUMPTIONS_MAX: usize = 256;
+
+/// Keccak requests of one guest: each is a proof of a minute or more, however few permutations the guest has put into it.
+pub const KECCAKS_MAX: u32 = 1 << 14;
 
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;

@@ -14,7 +14,7 @@ use crate::unit::UnitKind;
 use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
 
 /// The control protocol's name; a change of any message's bytes changes the number.
-pub const CONTROL_PROTOCOL: &str = "/manyhands/control/4";
+pub const CONTROL_PROTOCOL: &str = "/manyhands/control/5";
 /// The blob protocol's name.
 pub const BLOB_PROTOCOL: &str = "/manyhands/blob/2";
 /// The gossip topic for job notices.
@@ -256,12 +256,12 @@ impl Checked for Lease {
         if self.inputs.len() != self.id.unit.inputs() {
             return Err(DecodeError::Invalid("a lease has the wrong number of inputs for its unit"));
         }
-        let limit = if self.id.unit.kind() == UnitKind::Prove { SEGMENT_BYTES_MAX } else { RECEIPT_BYTES_MAX };
+        let limit = if self.id.unit.is_first() { SEGMENT_BYTES_MAX } else { RECEIPT_BYTES_MAX };
         if self.inputs.iter().any(|input| input.size_bytes > limit) {
             return Err(DecodeError::Invalid("a lease's input is too large"));
         }
-        if self.key.is_some() && self.id.unit.kind() != UnitKind::Prove {
-            return Err(DecodeError::Invalid("only a segment is encrypted"));
+        if self.key.is_some() && !self.id.unit.is_first() {
+            return Err(DecodeError::Invalid("only what the guest left is encrypted"));
         }
         if self.holders.len() > HOLDERS_MAX {
             return Err(DecodeError::Invalid("a lease names too many holders"));

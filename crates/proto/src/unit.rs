@@ -1,10 +1,10 @@
-//! Units: the pieces of leased work, each over a range of segments.
+//! Units: the pieces of leased work, each over a range of segments or of keccak requests.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::ASSUMPTIONS_MAX;
+use crate::limits::{ASSUMPTIONS_MAX, KECCAKS_MAX};
 use crate::{DecodeError, JobId};
 
 /// A non-empty range of neighbouring segments, `start..end`.
@@ -62,6 +62,17 @@ pub enum Unit {
         /// Which assumption, in the order of the claim, from 0.
         index: u32,
     },
+    /// Prove the keccak request with this index: a batch of permutations that the guest left to its host.
+    Keccak(u32),
+    /// Unite the receipts of keccak requests `start..mid` and `mid..end`.
+    Union {
+        /// First request.
+        start: u32,
+        /// Where the left part ends and the right one begins.
+        mid: u32,
+        /// One past the last request.
+        end: u32,
+    },
 }
 
 /// The sort of work a unit is: what a node's speed is measured by.
@@ -72,16 +83,18 @@ pub enum UnitKind {
     Prove,
     /// Lift of a segment's proof.
     Lift,
-    /// Join of two neighbours, or an assumption resolved, which costs the same: a run of the recursion circuit at its one size.
+    /// Join of two neighbours, an assumption resolved, or a union, which cost the same: a run of the recursion circuit at its one size.
     Join,
+    /// Proof of a keccak request, with its lift.
+    Keccak,
 }
 
 impl Unit {
-    /// The segments that the unit's result covers.
+    /// What the unit's result covers: segments, or for keccak proofs and unions the guest's requests.
     pub const fn range(self) -> SegmentRange {
         match self {
-            Self::Prove(index) | Self::Lift(index) => SegmentRange::single(index),
-            Self::Join { start, end, .. } => SegmentRange { start, end },
+            Self::Prove(index) | Self::Lift(index) | Self::Keccak(index) => SegmentRange::single(index),
+            Self::Join { start, end, .. } | Self::Union { start, end, .. } => SegmentRange { start, end },
             Self::Resolve { segments, .. } => SegmentRange { start: 0, end: segments },
         }
     }
@@ -91,16 +104,22 @@ impl Unit {
         match self {
             Self::Prove(_) => UnitKind::Prove,
             Self::Lift(_) => UnitKind::Lift,
-            Self::Join { .. } | Self::Resolve { .. } => UnitKind::Join,
+            Self::Join { .. } | Self::Resolve { .. } | Self::Union { .. } => UnitKind::Join,
+            Self::Keccak(_) => UnitKind::Keccak,
         }
     }
 
-    /// How many blobs the unit works on: a segment, a proof, two neighbours, or a range and what proves its assumption.
+    /// How many blobs the unit works on: a segment, a request, a proof, two neighbours, or a range and what proves its assumption.
     pub const fn inputs(self) -> usize {
         match self {
-            Self::Prove(_) | Self::Lift(_) => 1,
-            Self::Join { .. } | Self::Resolve { .. } => 2,
+            Self::Prove(_) | Self::Lift(_) | Self::Keccak(_) => 1,
+            Self::Join { .. } | Self::Resolve { .. } | Self::Union { .. } => 2,
         }
+    }
+
+    /// Whether it works on what the guest's execution left, and not on results of other units.
+    pub const fn is_first(self) -> bool {
+        matches!(self, Self::Prove(_) | Self::Keccak(_))
     }
 }
 
@@ -110,13 +129,22 @@ impl crate::codec::Checked for Unit {
             Self::Prove(u32::MAX) | Self::Lift(u32::MAX) => {
                 Err(DecodeError::Invalid("a segment index is out of range"))
             }
-            Self::Join { start, mid, end } if start >= mid || mid >= end => {
-                Err(DecodeError::Invalid("a join's parts must be neighbours"))
+            Self::Keccak(KECCAKS_MAX..) => Err(DecodeError::Invalid("a keccak request is out of range")),
+            Self::Join { start, mid, end } | Self::Union { start, mid, end } if start >= mid || mid >= end => {
+                Err(DecodeError::Invalid("a join's or a union's parts must be neighbours"))
+            }
+            Self::Union { end, .. } if end > KECCAKS_MAX => {
+                Err(DecodeError::Invalid("a keccak request is out of range"))
             }
             Self::Resolve { segments, index } if segments == 0 || index as usize >= ASSUMPTIONS_MAX => {
                 Err(DecodeError::Invalid("an assumption is out of range"))
             }
-            Self::Prove(_) | Self::Lift(_) | Self::Join { .. } | Self::Resolve { .. } => Ok(()),
+            Self::Prove(_)
+            | Self::Lift(_)
+            | Self::Join { .. }
+            | Self::Resolve { .. }
+            | Self::Keccak(_)
+            | Self::Union { .. } => Ok(()),
         }
     }
 }
@@ -128,6 +156,8 @@ impl fmt::Display for Unit {
             Self::Lift(index) => write!(f, "lift {index}"),
             Self::Join { start, mid, end } => write!(f, "join {start}..{mid}..{end}"),
             Self::Resolve { index, .. } => write!(f, "resolve {index}"),
+            Self::Keccak(index) => write!(f, "keccak {index}"),
+            Self::Union { start, mid, end } => write!(f, "union {start}..{mid}..{end}"),
         }
     }
 }
@@ -138,6 +168,7 @@ impl fmt::Display for UnitKind {
             Self::Prove => "prove",
             Self::Lift => "lift",
             Self::Join => "join",
+            Self::Keccak => "keccak",
         })
     }
 }

@@ -16,8 +16,8 @@ use crate::{Digest, Nonce, Po2};
 pub enum Task {
     /// Say what the worker is: answered by [`Report::Identity`].
     Identify,
-    /// Run a guest and cut it into segments: any number of [`Report::Segment`], [`Report::Log`] and [`Report::Progress`], then
-    /// [`Report::Executed`].
+    /// Run a guest and cut it into segments: any number of [`Report::Segment`], [`Report::Keccak`], [`Report::Log`] and
+    /// [`Report::Progress`], then [`Report::Executed`].
     Execute {
         /// The program binary (`R0BF`).
         program: Bytes,
@@ -58,6 +58,18 @@ pub enum Task {
         conditional: Bytes,
         /// The receipt that proves the assumption.
         assumption: Bytes,
+    },
+    /// Prove a guest's keccak request and lift the proof: [`Report::Receipt`].
+    Keccak {
+        /// The request's blob.
+        request: Bytes,
+    },
+    /// Unite the receipts of two ranges of keccak requests: [`Report::Receipt`].
+    Union {
+        /// The earlier one.
+        left: Bytes,
+        /// The later one.
+        right: Bytes,
     },
 }
 
@@ -112,6 +124,8 @@ pub enum Report {
     },
     /// The task failed. Final; the worker takes the next task.
     Failed(Failure),
+    /// The guest has left a batch of keccak permutations to its host; comes while it still runs.
+    Keccak(KeccakReport),
 }
 
 impl Report {
@@ -147,6 +161,21 @@ pub struct SegmentReport {
     pub blob_bytes: u64,
 }
 
+/// One keccak request of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeccakReport {
+    /// Its index from 0, in the order in which the guest made them.
+    pub index: u32,
+    /// The size of its proof.
+    pub po2: Po2,
+    /// The digest of what it claims: each state before and after its permutation.
+    pub claim: Digest,
+    /// The blob that a prover needs; empty when only sizes were asked for.
+    pub blob: Bytes,
+    /// The blob's size in bytes.
+    pub blob_bytes: u64,
+}
+
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
@@ -156,7 +185,7 @@ pub struct Execution {
     pub segments: u32,
     /// Cycles of the guest's own instructions.
     pub user_cycles: u64,
-    /// Cycles with paging and padding: what is proved.
+    /// Cycles with paging and padding, and those of the keccak proofs: what is proved.
     pub total_cycles: u64,
     /// What the guest committed.
     pub journal: Bytes,
@@ -185,7 +214,7 @@ pub enum Failure {
         "this worker was built without the recursion programs: it can prove segments but not lift, join or resolve"
     )]
     NoRecursion,
-    /// The job needs something that is not supported yet (keccak proofs).
+    /// The job needs something that is not supported.
     #[error("not supported: {0}")]
     Unsupported(String),
     /// The prover failed, or its own result did not verify.

@@ -45,7 +45,8 @@ def run(first, count):
     return bytes(range(first, first + count))
 
 
-PROVE, LIFT, JOIN, RESOLVE = 0, 1, 2, 3
+PROVE, LIFT, JOIN, RESOLVE, KECCAK, UNION = 0, 1, 2, 3, 4, 5
+KIND_KECCAK = 3
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
 
 node = run(0x00, 32)
@@ -59,7 +60,13 @@ prove = number(PROVE) + number(300)
 lift = number(LIFT) + number(0)
 join = number(JOIN) + number(0) + number(127) + number(128)
 resolve = number(RESOLVE) + number(128) + number(1)
-timings = many([number(PROVE) + byte(16) + number(28_000), number(JOIN) + byte(24) + number(U64_MAX)])
+keccak = number(KECCAK) + number(300)
+union = number(UNION) + number(0) + number(4) + number(6)
+timings = many([
+    number(PROVE) + byte(16) + number(28_000),
+    number(JOIN) + byte(24) + number(U64_MAX),
+    number(KIND_KECCAK) + byte(14) + number(70_000),
+])
 capabilities = zkvm + byte(20) + number(8 << 30) + byte(2) + number(300) + byte(1) + timings
 nonce = run(0x60, 20) + number(U64_MAX) + number(300)
 
@@ -72,7 +79,7 @@ def lease(unit, inputs, po2):
     return (
         lease_id(unit, 2)
         + many([blob] * inputs)
-        + (some(run(0xA0, 32)) if unit == prove else nothing)
+        + (some(run(0xA0, 32)) if unit in (prove, keccak) else nothing)
         + byte(po2)
         + nonce
         + number(114_000)
@@ -97,6 +104,8 @@ VECTORS = [
     ("response.lease.lift", number(1) + lease(lift, 1, 14)),
     ("response.lease.join", number(1) + lease(join, 2, 24)),
     ("response.lease.resolve", number(1) + lease(resolve, 2, 16)),
+    ("response.lease.keccak", number(1) + lease(keccak, 1, 14)),
+    ("response.lease.union", number(1) + lease(union, 2, 14)),
     ("response.wait", number(2) + number(10_000)),
     ("response.stale", number(3)),
     ("response.refused", number(4) + text("no heartbeat for 25 s") + number(60_000)),
@@ -108,6 +117,8 @@ VECTORS = [
     ("task.lift", number(3) + data(b"receipt")),
     ("task.join", number(4) + data(b"left") + data(b"right")),
     ("task.resolve", number(5) + data(b"conditional") + data(b"assumption")),
+    ("task.keccak", number(6) + data(b"request")),
+    ("task.union", number(7) + data(b"left") + data(b"right")),
     ("report.identity", number(0) + zkvm + byte(0)),
     (
         "report.segment",
@@ -127,9 +138,10 @@ VECTORS = [
     ("report.failed.no_recursion", number(6) + number(4)),
     ("report.failed.unsupported", number(6) + number(5) + text("assumptions")),
     ("report.failed.prover", number(6) + number(6) + text("out of memory")),
+    ("report.keccak", number(7) + number(2) + byte(14) + digest + data(b"blob") + number(16_205)),
 ]
 
-print("# Bytes of every wire message and worker frame of protocol version 4, one a line: name, hexadecimal.")
+print("# Bytes of every wire message and worker frame of protocol version 5, one a line: name, hexadecimal.")
 print("# Origin: vectors.py beside this file, a second encoder written from postcard's published wire format.")
 for name, encoded in VECTORS:
     print(name, encoded.hex())

@@ -144,7 +144,7 @@ impl Book {
                     job.run.last_proof_ms = Some(now_ms);
                 }
             }
-            Unit::Lift(_) | Unit::Resolve { .. } => {}
+            Unit::Lift(_) | Unit::Resolve { .. } | Unit::Keccak(_) | Unit::Union { .. } => {}
             Unit::Join { .. } => job.joins.push(unit.range()),
         }
     }

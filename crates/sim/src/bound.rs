@@ -84,7 +84,7 @@ fn able<'a>(honest: &'a [&'a Traits], kind: UnitKind, po2: Po2) -> impl Iterator
 fn is_able(traits: &Traits, kind: UnitKind, po2: Po2) -> bool {
     match kind {
         UnitKind::Prove => po2 <= traits.po2_max,
-        UnitKind::Lift | UnitKind::Join => {
+        UnitKind::Lift | UnitKind::Join | UnitKind::Keccak => {
             traits.memory_bytes >= manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn laptop_ms(kind: UnitKind, po2: Po2) -> u64 {
         UnitKind::Prove => segment_ms(po2.get()),
         UnitKind::Lift => at_16 * LIFT_PERCENT / 100,
         UnitKind::Join => at_16 * JOIN_PERCENT / 100,
+        UnitKind::Keccak => segment_ms(po2.get()) + at_16 * LIFT_PERCENT / 100,
     }
 }
 

@@ -36,6 +36,8 @@ impl Log {
             Unit::Lift(_) => (1, 0),
             Unit::Join { mid, .. } => (2, mid),
             Unit::Resolve { index, .. } => (3, index),
+            Unit::Keccak(_) => (4, 0),
+            Unit::Union { mid, .. } => (5, mid),
         };
         let range = lease.unit.range();
         self.piece.extend_from_slice(&lease.job.0);

@@ -75,6 +75,42 @@ fn sizes_alone_come_without_blobs() {
 }
 
 #[test]
+fn keccak_requests_come_out_as_the_guest_makes_them() {
+    let hashes = |count: u32| [&count.to_le_bytes()[..], &[7; 32]].concat();
+    let mut worker = Worker::start(&[], &[]);
+    // One permutation more than a request has.
+    let reports = worker.run(&execute("hashes.bin", &hashes(164), 18));
+    let requests: Vec<_> = reports
+        .iter()
+        .filter_map(|report| if let Report::Keccak(request) = report { Some(request) } else { None })
+        .collect();
+    let [first, second] = requests.as_slice() else { panic!("{} requests", requests.len()) };
+    assert_eq!((first.index, second.index, first.po2.get(), second.po2.get()), (0, 1, 15, 15));
+    assert_eq!((first.blob.len() as u64, second.blob.len() as u64), (first.blob_bytes, second.blob_bytes));
+    assert!(first.blob_bytes > 163 * 200 && second.blob_bytes < 300, "{} {}", first.blob_bytes, second.blob_bytes);
+    // Guests draw randomness, but what they hash is the input's.
+    assert_eq!(
+        [first.claim.0.to_vec(), second.claim.0.to_vec()],
+        ["keccak0.claim", "keccak1.claim"].map(|name| fixture(name).into_vec())
+    );
+    let last = reports
+        .iter()
+        .rev()
+        .find_map(|report| if let Report::Segment(segment) = report { Some(segment) } else { None })
+        .unwrap();
+    let relied_on = Claim::decode(&last.claim).unwrap().assumptions();
+    assert_eq!(relied_on, [manyhands_zkvm::keccak_root([first.claim, second.claim]).unwrap()]);
+    let Some(Report::Executed(execution)) = reports.last() else { panic!("{:?}", reports.last()) };
+    let segments = reports
+        .iter()
+        .filter_map(|report| if let Report::Segment(segment) = report { Some(segment.po2.cycles()) } else { None });
+    assert_eq!(execution.total_cycles, segments.sum::<u64>() + 2 * (1 << 15), "keccak proofs count too");
+
+    let (_, _, outcome) = worker.execute(&execute("hashes.bin", &hashes(0), 18));
+    assert_eq!(outcome.unwrap().journal, [7; 32], "a guest that only could use the accelerator");
+}
+
+#[test]
 fn the_guests_own_words_reach_the_user() {
     let mut worker = Worker::start(&[], &[]);
     let (_, log, outcome) = worker.execute(&execute("panics.bin", b"one two", 16));
@@ -109,7 +145,8 @@ fn what_a_guest_relies_on_is_in_its_last_claim_and_must_be_given() {
     let (segments, _, outcome) = worker.execute(&with(vec![manyhands_proto::Digest([7; 32]), receipt.claim()]));
     assert_eq!(outcome.unwrap().journal, fixture("journal"));
     let last = Claim::decode(&segments.last().unwrap().claim).unwrap();
-    assert_eq!(last.assumptions(), [receipt.claim(); 2]);
+    let claims: Vec<_> = last.assumptions().into_iter().map(|one| one.claim).collect();
+    assert_eq!(claims, [receipt.claim(); 2]);
     for claims in [vec![], vec![manyhands_proto::Digest([7; 32])]] {
         let Failure::Guest(why) = worker.fail(&with(claims)) else { panic!("the guest is at fault") };
         assert!(why.contains("was not given as an assumption") && why.contains("claim digest"), "{why}");

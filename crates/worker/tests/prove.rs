@@ -1,13 +1,13 @@
 //! Proofs by a real worker, judged by the rules that their receiver judges them by. Lifts and joins take a minute each whatever they
-//! are of, so they are shown once, by the main job in `manyhands-e2e`.
+//! are of, so they are shown once, by the main job in `manyhands-e2e`, as is a keccak proof. A union, which that job does not need, is here.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 
 use manyhands_proto::worker::{Failure, Report, Task};
-use manyhands_proto::{BlobRef, Reference};
-use manyhands_zkvm::{Claim, Expected, Rejection, verify_segment};
+use manyhands_proto::{BlobRef, Digest, Po2, Reference};
+use manyhands_zkvm::{Claim, Expected, Rejection, verify_keccak, verify_segment, verify_union};
 use serde_bytes::ByteBuf;
 use support::{Worker, fixture, nonce, two_segments};
 
@@ -37,6 +37,21 @@ fn a_proof_verifies_under_its_lease_and_no_other_whatever_the_environment_says()
 }
 
 #[test]
+fn a_union_of_two_requests_proves_what_their_guest_relies_on() {
+    let mut worker = Worker::start(&["--memory-bytes", "1700000000"], &[]);
+    let [left, right] = ["keccak0.receipt", "keccak1.receipt"].map(fixture);
+    let reports = worker.run(&Task::Union { left: left.clone(), right: right.clone() });
+    let Some(Report::Receipt { receipt, .. }) = reports.last() else { panic!("{:?}", reports.last()) };
+    let proof = |bytes: &[u8], index: u32| {
+        let claim = Digest(fixture(&format!("keccak{index}.claim")).as_slice().try_into().unwrap());
+        verify_keccak(bytes, blob(bytes), claim, Po2::try_from(15).unwrap()).unwrap()
+    };
+    let united = verify_union(receipt, blob(receipt), &proof(&left, 0), &proof(&right, 1)).unwrap();
+    let guest = Claim::decode(&fixture("keccak.claim")).unwrap();
+    assert_eq!(guest.assumptions(), [united.proves()]);
+}
+
+#[test]
 fn hostile_inputs_cost_a_task_and_not_the_worker() {
     let mut worker = Worker::start(&[], &[]);
     let (segments, _, _) = worker.execute(&two_segments());
@@ -61,5 +76,14 @@ fn hostile_inputs_cost_a_task_and_not_the_worker() {
     // Neither relies on the other.
     let resolve = Task::Resolve { conditional: fixture("lift1.receipt"), assumption: fixture("lift0.receipt") };
     assert!(matches!(worker.fail(&resolve), Failure::Input(_) | Failure::NoRecursion));
+    for bytes in [&[][..], b"garbage", honest] {
+        assert!(matches!(worker.fail(&Task::Keccak { request: ByteBuf::from(bytes) }), Failure::Input(_)));
+    }
+    let mut wrong = fixture("keccak0.receipt");
+    wrong[5_000] ^= 1;
+    for left in [ByteBuf::from(wrong), fixture("lift0.receipt"), ByteBuf::new()] {
+        let union = Task::Union { left, right: fixture("keccak1.receipt") };
+        assert!(matches!(worker.fail(&union), Failure::Input(_) | Failure::NoRecursion));
+    }
     assert!(matches!(worker.run(&Task::Identify).pop(), Some(Report::Identity(_))));
 }

@@ -3,16 +3,19 @@
 use manyhands_proto::Digest;
 use risc0_binfmt::Digestible as _;
 use risc0_zkvm::sha::Impl;
-use risc0_zkvm::{InnerAssumptionReceipt, InnerReceipt, Receipt, SuccinctReceipt, Unknown};
+use risc0_zkvm::{
+    InnerAssumptionReceipt, InnerReceipt, Receipt, SuccinctReceipt, SuccinctReceiptVerifierParameters, Unknown,
+};
 
+use crate::keccak::{keccak_context, keccak_parameters};
 use crate::receipt::check_nesting;
 use crate::verify::check_place;
-use crate::{ReceiptError, encoding, to_proto, verifier_context};
+use crate::{ReceiptError, Reliance, encoding, to_proto, verifier_context};
 
 /// A receipt that was checked, to resolve an assumption with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssumptionReceipt {
-    claim: Digest,
+    proves: Reliance,
     bytes: Vec<u8>,
 }
 
@@ -31,20 +34,28 @@ impl AssumptionReceipt {
                 of_kind(encoding::decode::<InnerReceipt>(bytes).map_err(|why| ReceiptError::Malformed { why })?.into())?
             }
         };
-        Self::checked(receipt)
+        Self::checked(receipt, Set::Usual)
     }
 
-    /// Reads one as [`AssumptionReceipt::encoded`] gave it.
+    /// Reads one as [`AssumptionReceipt::encoded`] gave it, or the receipt of keccak requests.
     ///
     /// # Errors
     /// As [`AssumptionReceipt::read`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ReceiptError> {
-        Self::checked(encoding::decode(bytes).map_err(|why| ReceiptError::Malformed { why })?)
+        let receipt: SuccinctReceipt<Unknown> =
+            encoding::decode(bytes).map_err(|why| ReceiptError::Malformed { why })?;
+        let is_keccak = receipt.verifier_parameters == keccak_parameters().digest::<Impl>();
+        Self::checked(receipt, if is_keccak { Set::Keccak } else { Set::Usual })
     }
 
     /// The digest of the claim that it proves.
     pub const fn claim(&self) -> Digest {
-        self.claim
+        self.proves.claim
+    }
+
+    /// What it proves, as a guest that relies on it says it.
+    pub const fn proves(&self) -> Reliance {
+        self.proves
     }
 
     /// The receipt in the one form that provers take.
@@ -57,14 +68,28 @@ impl AssumptionReceipt {
         encoding::decode(&self.bytes)
     }
 
-    fn checked(receipt: SuccinctReceipt<Unknown>) -> Result<Self, ReceiptError> {
-        check_place(&receipt).map_err(|why| ReceiptError::NotValid { why: why.to_string() })?;
+    fn checked(receipt: SuccinctReceipt<Unknown>, set: Set) -> Result<Self, ReceiptError> {
+        let (parameters, context) = match set {
+            Set::Usual => (SuccinctReceiptVerifierParameters::default(), verifier_context()),
+            Set::Keccak => (keccak_parameters(), keccak_context(keccak_parameters())),
+        };
+        check_place(&receipt, &parameters).map_err(|why| ReceiptError::NotValid { why: why.to_string() })?;
         receipt
-            .verify_integrity_with_context(&verifier_context())
+            .verify_integrity_with_context(&context)
             .map_err(|error| ReceiptError::NotValid { why: error.to_string() })?;
         let bytes = encoding::encode(&receipt).map_err(|why| ReceiptError::Malformed { why })?;
-        Ok(Self { claim: to_proto(receipt.claim.digest::<Impl>()), bytes })
+        let (claim, control_root) = (to_proto(receipt.claim.digest::<Impl>()), to_proto(parameters.control_root));
+        Ok(Self { proves: Reliance { claim, control_root }, bytes })
     }
+}
+
+/// The recursion programs that a receipt's program is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// Lift, join, resolve, union.
+    Usual,
+    /// Those of single keccak requests.
+    Keccak,
 }
 
 /// What to do about a receipt of another kind.

@@ -5,7 +5,7 @@ use core::fmt;
 use manyhands_proto::Digest;
 use manyhands_proto::limits::ASSUMPTIONS_MAX;
 use risc0_zkvm::sha::Digestible;
-use risc0_zkvm::{Assumption, Assumptions, ExitCode, MaybePruned, Output, ReceiptClaim};
+use risc0_zkvm::{ALLOWED_CONTROL_ROOT, Assumption, Assumptions, ExitCode, MaybePruned, Output, ReceiptClaim};
 
 use crate::{encoding, from_proto, to_proto};
 
@@ -22,6 +22,33 @@ pub const CLAIM_BYTES_MAX: usize = 512 + 68 * ASSUMPTIONS_MAX;
 pub struct Claim {
     inner: ReceiptClaim,
     digest: Digest,
+}
+
+/// Something that a claim relies on: another claim, proved by a program of one set of recursion programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reliance {
+    /// The digest of the claim.
+    pub claim: Digest,
+    /// The root of the set. Zero, which is what `env::verify` says, is the same set as the receipt's own.
+    pub control_root: Digest,
+}
+
+impl Reliance {
+    /// Whether what a receipt proves is what this asks for.
+    pub fn is_met_by(&self, proven: Self) -> bool {
+        let root =
+            if self.control_root == Digest([0; 32]) { to_proto(ALLOWED_CONTROL_ROOT) } else { self.control_root };
+        (self.claim, root) == (proven.claim, proven.control_root)
+    }
+
+    /// What a succinct receipt of `claim` proves, made with the usual set.
+    pub fn usual(claim: Digest) -> Self {
+        Self { claim, control_root: to_proto(ALLOWED_CONTROL_ROOT) }
+    }
+
+    pub(crate) fn of(assumption: &Assumption) -> Self {
+        Self { claim: to_proto(assumption.claim), control_root: to_proto(assumption.control_root) }
+    }
 }
 
 /// Why something is not a claim that Manyhands works with.
@@ -113,12 +140,11 @@ impl Claim {
         Self::new(self.inner.join(&right.inner))
     }
 
-    /// The claims that this one relies on (`env::verify`), in the order in which they are resolved; one is there as often as the guest had
-    /// it verified.
-    pub fn assumptions(&self) -> Vec<Digest> {
+    /// What this claim relies on, in the order in which it is resolved; one is there as often as the guest had it verified.
+    pub fn assumptions(&self) -> Vec<Reliance> {
         let Ok(Some(output)) = self.inner.output.as_value() else { return Vec::new() };
         let Ok(list) = output.assumptions.as_value() else { return Vec::new() };
-        list.0.iter().filter_map(|assumption| assumption.as_value().ok()).map(|open| to_proto(open.claim)).collect()
+        list.0.iter().filter_map(|assumption| assumption.as_value().ok()).map(Reliance::of).collect()
     }
 
     /// The claim without its first assumption, which is what its receipt proves once that was resolved.

@@ -11,6 +11,7 @@
 mod assumption;
 mod claim;
 mod encoding;
+mod keccak;
 mod program;
 #[cfg(feature = "prove")]
 pub mod prove;
@@ -19,7 +20,8 @@ mod seal;
 mod verify;
 
 pub use assumption::AssumptionReceipt;
-pub use claim::{CLAIM_BYTES_MAX, Claim, ClaimError};
+pub use claim::{CLAIM_BYTES_MAX, Claim, ClaimError, Reliance};
+pub use keccak::{VerifiedKeccak, is_keccak_po2, keccak_root, verify_keccak, verify_union};
 pub use program::{IMAGE_BYTES_MAX, ProgramError, image_id, is_bare_elf, wrap_elf};
 pub use receipt::{
     AssembleError, ReceiptError, ReceiptKind, ReceiptSummary, composite_receipt, succinct_receipt, verify_receipt,

@@ -282,16 +282,19 @@ pub(crate) fn decode_segment(bytes: &[u8]) -> Result<SegmentReceipt, Rejection> 
 /// Decodes a succinct receipt of this version; its proof and claim are still the sender's word.
 pub(crate) fn decode_range(bytes: &[u8]) -> Result<SuccinctReceipt<ReceiptClaim>, Rejection> {
     let receipt: SuccinctReceipt<ReceiptClaim> = decode(bytes)?;
-    check_place(&receipt)?;
+    check_place(&receipt, &SuccinctReceiptVerifierParameters::default())?;
     Ok(receipt)
 }
 
-/// Whether a succinct receipt says that it was made by this version, and where its program is listed.
-pub(crate) fn check_place<C>(receipt: &SuccinctReceipt<C>) -> Result<(), Rejection> {
+/// Whether a succinct receipt says that it was made by this version, and where its program is listed among those of `parameters`.
+pub(crate) fn check_place<C>(
+    receipt: &SuccinctReceipt<C>,
+    parameters: &SuccinctReceiptVerifierParameters,
+) -> Result<(), Rejection> {
     if receipt.hashfn != HASHFN {
         return Err(Rejection::WrongVersion { what: "hash function" });
     }
-    if receipt.verifier_parameters != SuccinctReceiptVerifierParameters::default().digest::<Impl>() {
+    if receipt.verifier_parameters != parameters.digest::<Impl>() {
         return Err(Rejection::WrongVersion { what: "set of verifier parameters" });
     }
     // Upstream walks from the leaf by the index's low bits and never looks at the others.
@@ -302,7 +305,7 @@ pub(crate) fn check_place<C>(receipt: &SuccinctReceipt<C>) -> Result<(), Rejecti
     Ok(())
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Rejection> {
     if bytes.len() as u64 > RECEIPT_BYTES_MAX {
         return Err(Rejection::TooLarge { got_bytes: bytes.len() as u64 });
     }
@@ -317,6 +320,6 @@ fn check_claim(got: &ReceiptClaim, expected: &Claim) -> Result<(), Rejection> {
     if expected.is(got) { Ok(()) } else { Err(Rejection::WrongForm { part: "claim" }) }
 }
 
-fn check_blob(bytes: &[u8], blob: BlobRef) -> Result<(), Rejection> {
+pub(crate) fn check_blob(bytes: &[u8], blob: BlobRef) -> Result<(), Rejection> {
     if bytes.len() as u64 == blob.size_bytes { Ok(()) } else { Err(Rejection::WrongBlob { blob }) }
 }

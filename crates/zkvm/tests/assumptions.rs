@@ -80,7 +80,7 @@ fn assumption(number: u8) -> MaybePruned<Assumption> {
 fn a_claim_lists_what_it_relies_on_and_each_resolution_takes_the_first() {
     let mut claim = relying_on(Assumptions([1, 2, 1].map(assumption).to_vec()).into()).unwrap();
     for left in [&[1_u8, 2, 1][..], &[2, 1], &[1], &[]] {
-        assert_eq!(claim.assumptions().iter().map(|digest| digest.0[0]).collect::<Vec<_>>(), left);
+        assert_eq!(claim.assumptions().iter().map(|one| one.claim.0[0]).collect::<Vec<_>>(), left);
         assert_eq!(claim == support::claim(1), left.is_empty(), "what is resolved is as if nothing had been assumed");
         assert_eq!(Claim::decode(&claim.encode()).unwrap(), claim);
         let next = claim.resolved();

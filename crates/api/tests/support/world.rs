@@ -205,7 +205,9 @@ fn next_unit(unit: Unit) -> Option<Unit> {
         Unit::Prove(_) => Unit::Lift(u32::MAX),
         Unit::Lift(_) => Unit::Join { start: 0, mid: 1, end: 2 },
         Unit::Join { .. } => Unit::Resolve { segments: 2, index: 0 },
-        Unit::Resolve { .. } => return None,
+        Unit::Resolve { .. } => Unit::Keccak(0),
+        Unit::Keccak(_) => Unit::Union { start: 0, mid: 2, end: 3 },
+        Unit::Union { .. } => return None,
     })
 }
 
@@ -213,7 +215,8 @@ fn next_kind(kind: UnitKind) -> Option<UnitKind> {
     Some(match kind {
         UnitKind::Prove => UnitKind::Lift,
         UnitKind::Lift => UnitKind::Join,
-        UnitKind::Join => return None,
+        UnitKind::Join => UnitKind::Keccak,
+        UnitKind::Keccak => return None,
     })
 }
 

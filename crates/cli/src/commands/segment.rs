@@ -61,8 +61,11 @@ struct Cut {
     po2: Po2,
     segments: u32,
     user_cycles: u64,
+    /// Of the segments.
     total_cycles: u64,
     inflation: Option<f64>,
+    /// Keccak requests, each a proof beside the segments'.
+    keccaks: u32,
     blob_bytes: Blobs,
     /// What proving one segment takes, as planned for.
     memory_bytes: u64,
@@ -122,15 +125,16 @@ fn task(program: &Program, input: &[u8], claims: &[Digest], po2: Po2, cycles_max
 /// Executes in a worker of its own. That a guest fails at one size need not mean that it fails at the next.
 async fn execute(path: &Path, task: &Task, po2: Po2) -> Result<Row, Failure> {
     let mut worker = Worker::spawn(path, WorkerOptions::default())?;
-    let mut sizes = Vec::new();
-    match run_task(&mut worker, task, &mut sizes).await {
+    let mut heard = Heard::default();
+    match run_task(&mut worker, task, &mut heard).await {
         Ok(Report::Executed(execution)) => Ok(Row::Cut(Cut {
             po2,
             segments: execution.segments,
             user_cycles: execution.user_cycles,
-            total_cycles: execution.total_cycles,
-            inflation: ratio(execution.total_cycles, execution.user_cycles),
-            blob_bytes: blobs(sizes),
+            total_cycles: heard.cycles,
+            inflation: ratio(heard.cycles, execution.user_cycles),
+            keccaks: heard.keccaks,
+            blob_bytes: blobs(heard.sizes),
             memory_bytes: po2.memory_bytes(),
         })),
         Ok(_) => {
@@ -142,12 +146,26 @@ async fn execute(path: &Path, task: &Task, po2: Po2) -> Result<Row, Failure> {
     }
 }
 
-/// Runs the task and notes the size of each segment on the way.
-async fn run_task(worker: &mut Worker, task: &Task, sizes: &mut Vec<u64>) -> Result<Report, WorkerError> {
+/// What comes of an execution on the way.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Bytes of each segment's blob.
+    sizes: Vec<u64>,
+    /// Cycles of all segments.
+    cycles: u64,
+    keccaks: u32,
+}
+
+/// Runs the task and notes what comes on the way.
+async fn run_task(worker: &mut Worker, task: &Task, heard: &mut Heard) -> Result<Report, WorkerError> {
     worker.begin(task).await?;
     loop {
         match worker.report().await? {
-            Report::Segment(segment) => sizes.push(segment.blob_bytes),
+            Report::Segment(segment) => {
+                heard.sizes.push(segment.blob_bytes);
+                heard.cycles = heard.cycles.saturating_add(segment.po2.cycles());
+            }
+            Report::Keccak(_) => heard.keccaks = heard.keccaks.saturating_add(1),
             report if report.is_final() => return Ok(report),
             _ => {}
         }
@@ -199,6 +217,9 @@ fn lines(rows: &[Row]) -> Vec<String> {
             "{} of the guest's own; inflation is what paging and padding add",
             plural(cut.user_cycles, "cycle")
         ));
+        if cut.keccaks > 0 {
+            lines.push(format!("beside the segments, {} to be proved", plural(cut.keccaks.into(), "keccak request")));
+        }
     }
     for row in rows {
         if let Row::Failed { po2, failed } = row {
@@ -220,6 +241,7 @@ mod tests {
             user_cycles: 83_922_261,
             total_cycles: 142_500_000,
             inflation: None,
+            keccaks: 0,
             blob_bytes: blobs(vec![52_000, 5_000, 38_000]),
             memory_bytes: po2(16).memory_bytes(),
         };
@@ -238,6 +260,15 @@ mod tests {
             " 16     2,174   142,500,000     1.698x    5.0 kB   38 kB  52 kB      95 kB           705 MB"
         );
         assert_eq!(lines.last().unwrap(), "- at po2 14: segment limit (16384) too small");
+    }
+
+    #[test]
+    fn keccak_requests_are_told_of_where_there_are_any() {
+        let mut rows = rows();
+        assert!(!lines(&rows).iter().any(|line| line.contains("keccak")));
+        let Some(Row::Cut(cut)) = rows.last_mut() else { panic!("it was cut") };
+        cut.keccaks = 2;
+        assert!(lines(&rows).contains(&"beside the segments, 2 keccak requests to be proved".to_owned()));
     }
 
     #[test]

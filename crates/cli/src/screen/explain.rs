@@ -46,6 +46,7 @@ fn wait(wait: &Wait) -> [String; 2] {
         UnitKind::Prove => "proof",
         UnitKind::Lift => "lift",
         UnitKind::Join => "join",
+        UnitKind::Keccak => "keccak proof",
     };
     let second = if wait.copies { " for a second node" } else { "" };
     let shown = wait.nodes.iter().map(|node| node.short()).collect::<Vec<_>>().join(", ");

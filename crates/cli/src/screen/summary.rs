@@ -74,8 +74,10 @@ pub struct NodeShare {
     pub proofs: u32,
     /// Proofs it lifted.
     pub lifts: u32,
-    /// Pairs it joined.
+    /// Pairs it joined or united, and assumptions it resolved.
     pub joins: u32,
+    /// Keccak requests it proved.
+    pub keccaks: u32,
     /// Time it worked, as it says.
     pub work_ms: u64,
 }
@@ -167,12 +169,13 @@ impl Summary {
 fn shares(status: &JobStatus) -> Vec<NodeShare> {
     let mut shares: BTreeMap<NodeId, NodeShare> = BTreeMap::new();
     for result in &status.view.results {
-        let empty = NodeShare { node: result.node, proofs: 0, lifts: 0, joins: 0, work_ms: 0 };
+        let empty = NodeShare { node: result.node, proofs: 0, lifts: 0, joins: 0, keccaks: 0, work_ms: 0 };
         let share = shares.entry(result.node).or_insert(empty);
         match result.unit.kind() {
             UnitKind::Prove => share.proofs += 1,
             UnitKind::Lift => share.lifts += 1,
             UnitKind::Join => share.joins += 1,
+            UnitKind::Keccak => share.keccaks += 1,
         }
         share.work_ms = share.work_ms.saturating_add(result.elapsed_ms);
     }
@@ -187,11 +190,18 @@ fn node_table(nodes: &[NodeShare], work_ms: u64) -> Vec<String> {
     if has_recursion {
         columns.extend([("lifts", Align::Right), ("joins", Align::Right)]);
     }
+    let has_keccaks = nodes.iter().any(|share| share.keccaks > 0);
+    if has_keccaks {
+        columns.push(("keccaks", Align::Right));
+    }
     columns.extend([("work", Align::Right), ("share", Align::Right)]);
     let row = |share: &NodeShare| {
         let mut row = vec![share.node.short(), share.proofs.to_string()];
         if has_recursion {
             row.extend([share.lifts.to_string(), share.joins.to_string()]);
+        }
+        if has_keccaks {
+            row.push(share.keccaks.to_string());
         }
         let percent =
             ratio(share.work_ms, work_ms).map_or_else(|| "-".to_owned(), |part| format!("{:.0}%", part * 100.0));

@@ -18,11 +18,13 @@ pub mod step2_store;
 pub mod step3_dispatch;
 pub mod step4_verify;
 pub mod step5_combine;
+mod step5_unite;
 pub mod step6_deliver;
 pub(crate) mod tally;
 
-pub use step1_segment::{ExecutionInfo, SegmentInfo};
+pub use step1_segment::{Assumption, ExecutionInfo, RequestInfo, SegmentInfo};
 pub use step4_verify::Check;
+pub use step5_unite::sibling;
 pub use step6_deliver::Parts;
 pub use tally::Tally;
 
@@ -205,6 +207,8 @@ pub(crate) enum Work<P: ProofSystem> {
     Lift { segment: P::Segment },
     Join { left: P::Range, right: P::Range },
     Resolve { range: P::Range },
+    Keccak { claim: P::Request },
+    Union { left: P::Keccak, right: P::Keccak },
 }
 
 /// One lease of a unit. Those that are over are remembered, so that a late valid proof is still accepted.
@@ -351,13 +355,13 @@ impl<P: ProofSystem> Job<P> {
         self.phase == Phase::Open
     }
 
-    /// Whether a segment of a guest that has ended is still to be proved.
-    pub fn needs_segment(&self, index: u32) -> bool {
-        let entry = self.ledger.get(&Unit::Prove(index));
+    /// Whether the guest has ended and this unit, which works on a blob that the guest left, is still to be done.
+    pub fn needs_blob(&self, unit: Unit) -> bool {
+        let entry = self.ledger.get(&unit).filter(|_| unit.is_first());
         self.is_open() && self.execution.is_some() && entry.is_some_and(|entry| entry.result.is_none())
     }
 
-    /// Every unit known so far with its state, in the order prove, lift, join, resolve.
+    /// Every unit known so far with its state, in the order prove, lift, join, resolve, keccak, union.
     pub fn units(&self) -> impl Iterator<Item = (Unit, UnitState)> {
         self.ledger.iter().map(|(unit, entry)| (*unit, entry.state()))
     }

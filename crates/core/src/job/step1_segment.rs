@@ -1,4 +1,4 @@
-//! Step I: the guest is executed and cut into segments. Each becomes a unit as soon as the executor announces it.
+//! Step I: the guest is executed and cut into segments. Each, and each keccak request, becomes a unit as soon as the executor announces it.
 
 use manyhands_proto::{BlobRef, Po2, Unit};
 
@@ -17,6 +17,26 @@ pub struct SegmentInfo<P: ProofSystem> {
     pub claim: P::Claim,
 }
 
+/// A keccak request as the executor announces it: a batch of permutations that the guest left to its host.
+#[derive(Debug, Clone)]
+pub struct RequestInfo<P: ProofSystem> {
+    /// Its index from 0.
+    pub index: u32,
+    /// The size of its proof.
+    pub po2: Po2,
+    /// What it claims.
+    pub claim: P::Request,
+}
+
+/// What proves something that a guest relies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assumption {
+    /// A receipt that came with the job (`env::verify`).
+    Given(BlobRef),
+    /// The union of the guest's own keccak requests.
+    Keccak,
+}
+
 /// The figures of a whole execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionInfo {
@@ -26,8 +46,10 @@ pub struct ExecutionInfo {
     pub user_cycles: u64,
     /// Cycles with paging and padding: what is proved.
     pub total_cycles: u64,
-    /// Receipts of what the guest relies on (`env::verify`), in the order in which they are resolved.
-    pub assumptions: Vec<BlobRef>,
+    /// What proves what the guest relies on, in the order in which it is resolved.
+    pub assumptions: Vec<Assumption>,
+    /// Number of keccak requests.
+    pub keccaks: u32,
 }
 
 impl<P: ProofSystem> Job<P> {
@@ -53,10 +75,17 @@ impl<P: ProofSystem> Job<P> {
 
     /// A segment was cut. It waits for step II.
     pub(crate) fn segmented(&mut self, segment: SegmentInfo<P>) {
-        let unit = Unit::Prove(segment.index);
+        self.await_store(Unit::Prove(segment.index), segment.po2, Work::Prove { claim: segment.claim });
+    }
+
+    /// The guest has made a keccak request. It waits for step II.
+    pub(crate) fn requested(&mut self, request: RequestInfo<P>) {
+        self.await_store(Unit::Keccak(request.index), request.po2, Work::Keccak { claim: request.claim });
+    }
+
+    fn await_store(&mut self, unit: Unit, po2: Po2, work: Work<P>) {
         if self.is_open() && !self.ledger.contains_key(&unit) {
-            let entry = Entry::new(segment.po2, Work::Prove { claim: segment.claim }, Vec::new(), Vec::new());
-            self.ledger.insert(unit, entry);
+            self.ledger.insert(unit, Entry::new(po2, work, Vec::new(), Vec::new()));
         }
     }
 
@@ -69,6 +98,7 @@ impl<P: ProofSystem> Job<P> {
             Ok(info) if info.segments == 0 => self.fail("the guest ended without a segment".to_owned(), cx),
             Ok(info) => {
                 self.execution = Some(info);
+                self.unite_all(cx);
                 self.combine_if_complete(cx);
             }
             Err(reason) => self.fail(reason, cx),

@@ -1,4 +1,4 @@
-//! Step II: a segment's blob is in the store. Only now can the unit be leased, as only its reference travels.
+//! Step II: the blob of a segment or keccak request is in the store. Only now can the unit be leased, as only its reference travels.
 
 use manyhands_proto::message::BlobKey;
 use manyhands_proto::{BlobRef, Unit};
@@ -8,10 +8,9 @@ use crate::ProofSystem;
 use crate::requester::Context;
 
 impl<P: ProofSystem> Job<P> {
-    /// The blob of segment `index` is stored; `key` opens it if it is encrypted.
-    pub(crate) fn stored(&mut self, index: u32, blob: BlobRef, key: Option<BlobKey>, cx: &mut Context<'_, P>) {
-        let unit = Unit::Prove(index);
-        if !self.is_open() {
+    /// The blob that `unit` works on, a segment or a keccak request, is stored; `key` opens it if it is encrypted.
+    pub(crate) fn stored(&mut self, unit: Unit, blob: BlobRef, key: Option<BlobKey>, cx: &mut Context<'_, P>) {
+        if !self.is_open() || !unit.is_first() {
             return;
         }
         if let Some(mut entry) = self.ledger.remove(&unit) {

@@ -19,7 +19,7 @@ pub const RECURSION_MEMORY_BYTES: u64 = 1_700_000_000;
 pub fn is_able(capabilities: &Capabilities, kind: UnitKind, po2: manyhands_proto::Po2) -> bool {
     match kind {
         UnitKind::Prove => po2 <= capabilities.po2_max,
-        UnitKind::Lift | UnitKind::Join => {
+        UnitKind::Lift | UnitKind::Join | UnitKind::Keccak => {
             capabilities.recursion && capabilities.memory_bytes >= RECURSION_MEMORY_BYTES
         }
     }

@@ -39,6 +39,20 @@ pub enum Check<P: ProofSystem> {
         /// The range.
         range: P::Range,
     },
+    /// A keccak request's proof.
+    Keccak {
+        /// Its size.
+        po2: Po2,
+        /// What it claims.
+        claim: P::Request,
+    },
+    /// A union of these.
+    Union {
+        /// The earlier one.
+        left: P::Keccak,
+        /// The later one.
+        right: P::Keccak,
+    },
 }
 
 impl<P: ProofSystem> Job<P> {
@@ -118,6 +132,8 @@ impl<P: ProofSystem> Job<P> {
             Work::Lift { segment } => Check::Lift { segment },
             Work::Join { left, right } => Check::Join { left, right },
             Work::Resolve { range } => Check::Resolve { range },
+            Work::Keccak { claim } => Check::Keccak { po2: entry.po2, claim },
+            Work::Union { left, right } => Check::Union { left, right },
         })
     }
 
@@ -207,7 +223,10 @@ impl<P: ProofSystem> Job<P> {
             (Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. }, Checked::Range(range)) => {
                 self.range_verified(unit, range, result, cx);
             }
-            (_, Checked::Range(_) | Checked::Segment(_)) => {
+            (Unit::Keccak(_) | Unit::Union { .. }, Checked::Keccak(keccak)) => {
+                self.keccak_verified(unit, keccak, result, cx);
+            }
+            (_, Checked::Range(_) | Checked::Segment(_) | Checked::Keccak(_)) => {
                 self.fail(format!("the verifier gave the wrong kind of proof for {unit}"), cx);
             }
         }

@@ -1,12 +1,13 @@
 //! Step V: verified proofs are combined. For a composite receipt they are collected in order; for a succinct one each is lifted, and
-//! any two neighbouring ranges are joined as soon as both are there; in the end what
-//! the guest relies on is resolved, one assumption after the other, as each is taken out of the receipt that the one before it left.
+//! any two neighbouring ranges are joined as soon as both are there; in the end what the guest relies on is resolved, one assumption after
+//! the other, as each is taken out of the receipt that the one before it left. Keccak proofs are united meanwhile (`step5_unite`).
 
 use std::collections::BTreeMap;
 
 use manyhands_proto::{BlobRef, NodeId, Unit};
 
-use super::{Entry, Job, Outcome, Phase, Receipted, Work};
+use super::step5_unite::United;
+use super::{Assumption, Entry, Job, Outcome, Phase, Receipted, Work};
 use crate::ProofSystem;
 use crate::job::step6_deliver::Parts;
 use crate::requester::{Command, Context};
@@ -18,6 +19,8 @@ pub(crate) struct Frontier<P: ProofSystem> {
     segments: BTreeMap<u32, (P::Segment, BlobRef)>,
     /// Verified ranges by their first segment, without gaps inside and never overlapping.
     ranges: BTreeMap<u32, Ready<P>>,
+    /// Verified receipts of keccak requests, by the first request.
+    pub(super) keccaks: BTreeMap<u32, United<P>>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,7 +37,7 @@ struct Ready<P: ProofSystem> {
 
 impl<P: ProofSystem> Default for Frontier<P> {
     fn default() -> Self {
-        Self { segments: BTreeMap::new(), ranges: BTreeMap::new() }
+        Self { segments: BTreeMap::new(), ranges: BTreeMap::new(), keccaks: BTreeMap::new() }
     }
 }
 
@@ -91,12 +94,21 @@ impl<P: ProofSystem> Job<P> {
         self.open(Unit::Join { start: first, mid: second, end: b.end }, entry, cx);
     }
 
-    /// Opens the resolution of the whole range's next assumption.
-    fn resolve(&mut self, unit: Unit, assumption: BlobRef, cx: &mut Context<'_, P>) {
+    /// Opens the resolution of the whole range's next assumption, if what proves it is there.
+    fn resolve(&mut self, unit: Unit, assumption: Assumption, cx: &mut Context<'_, P>) {
+        let Some(assumption) = self.proof_of(assumption) else { return };
         let Some(whole) = self.take(0) else { return };
         let work = Work::Resolve { range: whole.range };
         let entry = Entry::new(self.spec.po2, work, vec![whole.receipt, assumption], vec![whole.node]);
         self.open(unit, entry, cx);
+    }
+
+    /// The receipt of something that the guest relies on.
+    fn proof_of(&self, assumption: Assumption) -> Option<BlobRef> {
+        match assumption {
+            Assumption::Given(receipt) => Some(receipt),
+            Assumption::Keccak => self.keccak_root(),
+        }
     }
 
     fn take(&mut self, start: u32) -> Option<Ready<P>> {
@@ -111,8 +123,10 @@ impl<P: ProofSystem> Job<P> {
         let (segments, assumptions) = (execution.segments, &execution.assumptions);
         let parts = match self.spec.outcome {
             Outcome::Composite if self.frontier.segments.len() == segments as usize => {
+                let receipts = assumptions.iter().map(|assumption| self.proof_of(*assumption));
+                let Some(receipts) = receipts.collect::<Option<Vec<_>>>() else { return };
                 let proofs = std::mem::take(&mut self.frontier.segments).into_values().collect();
-                Parts::Composite(proofs, assumptions.clone())
+                Parts::Composite(proofs, receipts)
             }
             Outcome::Succinct => {
                 let whole = self.frontier.ranges.get(&0).filter(|ready| ready.end == segments && !ready.taken);

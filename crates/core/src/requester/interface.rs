@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use manyhands_proto::message::{Bid, BlobKey, Capabilities, FailReason, Response, Stage};
-use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2};
+use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2, Unit};
 
-use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, Restored, SegmentInfo};
+use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, RequestInfo, Restored, SegmentInfo};
 use crate::peers::Origin;
 use crate::{Checked, ProofSystem, Refusal, Sizing, Survey};
 
@@ -48,12 +48,19 @@ pub enum Input<P: ProofSystem> {
         /// The segment.
         segment: SegmentInfo<P>,
     },
-    /// Step II: a segment's blob is stored.
+    /// Step I: the guest has left a batch of keccak permutations to its host.
+    Requested {
+        /// The job.
+        job: JobId,
+        /// The request.
+        request: RequestInfo<P>,
+    },
+    /// Step II: the blob of a segment or of a keccak request is stored.
     Stored {
         /// The job.
         job: JobId,
-        /// The segment's index.
-        index: u32,
+        /// The unit that works on it.
+        unit: Unit,
         /// Its blob.
         blob: BlobRef,
         /// What opens it, if it is encrypted.

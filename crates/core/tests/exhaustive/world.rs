@@ -137,9 +137,12 @@ impl World {
         for index in 0..segments {
             let segment = SegmentInfo { index, po2: po2(16), claim: index };
             self.feed_gateway(which, requester::Input::Segmented { job, segment });
-            self.feed_gateway(which, requester::Input::Stored { job, index, blob: blob(u64::from(index)), key: None });
+            self.feed_gateway(
+                which,
+                requester::Input::Stored { job, unit: Unit::Prove(index), blob: blob(u64::from(index)), key: None },
+            );
         }
-        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
+        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new(), keccaks: 0 };
         self.feed_gateway(which, requester::Input::Executed { job, result: Ok(info) });
     }
 

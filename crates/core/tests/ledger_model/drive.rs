@@ -82,12 +82,13 @@ impl Gateway {
                 let row = self.book.jobs.get(&self.job(job))?;
                 let next = row.units.values().position(|unit| !unit.is_stored);
                 let index = other.map_or(next.unwrap_or(0) as u32, u32::from);
-                Input::Stored { job: self.job(job), index, blob: blob(u64::from(index)), key: None }
+                Input::Stored { job: self.job(job), unit: Unit::Prove(index), blob: blob(u64::from(index)), key: None }
             }
             Step::Executed { job, early } => {
                 let row = self.book.jobs.get(&self.job(job)).filter(|row| early || row.cut == SEGMENTS_MAX)?;
                 let segments = row.executed.unwrap_or(row.cut);
-                let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
+                let info =
+                    ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new(), keccaks: 0 };
                 Input::Executed { job: self.job(job), result: Ok(info) }
             }
             Step::Abort { job } => Input::Abort { job: self.job(job) },
@@ -149,6 +150,7 @@ impl Gateway {
             Unit::Lift(index) => Checked::Range(SegmentRange::single(index)),
             Unit::Join { start, end, .. } => Checked::Range(SegmentRange { start, end }),
             Unit::Resolve { segments, .. } => Checked::Range(SegmentRange { start: 0, end: segments }),
+            Unit::Keccak(_) | Unit::Union { .. } => Checked::Keccak(lease.unit.range()),
         };
         let refuse = |blame| Err(Refusal { blame, reason: "it is so".to_owned() });
         let result = match verdict {

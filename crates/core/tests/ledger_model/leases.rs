@@ -158,7 +158,7 @@ impl Book {
         unit.accepted = Some(Receipted { lease: id, node, receipt: blob(99), elapsed_ms: 0 });
         match id.unit {
             Unit::Prove(index) if row.outcome == Outcome::Succinct => row.begin(Unit::Lift(index)),
-            Unit::Prove(_) => {}
+            Unit::Prove(_) | Unit::Keccak(_) | Unit::Union { .. } => {}
             Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. } => row.loosen(id.unit.range()),
         }
         self.combine(id.job);

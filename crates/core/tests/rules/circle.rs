@@ -6,8 +6,8 @@ use manyhands_core::explain::Reason;
 use manyhands_core::job::{JobSpec, Outcome, Restored, SegmentInfo};
 use manyhands_core::requester::{Command, Input};
 use manyhands_core::{Priority, Survey};
-use manyhands_proto::NodeId;
 use manyhands_proto::message::{BlobKey, FailReason};
+use manyhands_proto::{NodeId, Unit};
 
 use crate::desk::Desk;
 use crate::fake::{JOB, able, bid, blob, node, po2};
@@ -21,7 +21,7 @@ fn private(circle: &[NodeId], segments: u32, outcome: Outcome) -> Desk {
     desk.submit(outcome);
     for index in 0..segments {
         desk.send(Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
-        desk.send(Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: Some(KEY) });
+        desk.send(Input::Stored { job: JOB, unit: Unit::Prove(index), blob: blob(u64::from(index)), key: Some(KEY) });
         desk.announced();
     }
     desk.executed(segments);

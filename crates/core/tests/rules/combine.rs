@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use manyhands_core::Parts;
 use manyhands_core::job::{Outcome, Phase};
 use manyhands_core::requester::{Event, Input};
+use manyhands_core::{Assumption, Parts};
 use manyhands_proto::message::{Bid, Lease, Response};
 use manyhands_proto::{BlobRef, NodeId, SegmentRange, Unit};
 use proptest::prelude::*;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, request_blob};
 use crate::fake::{JOB, able, blob, node};
 
 #[test]
@@ -119,6 +119,50 @@ fn a_composite_receipt_takes_what_the_guest_relies_on_with_it() {
 }
 
 #[test]
+fn a_composite_receipt_waits_until_all_keccak_requests_are_united() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    (0..3).for_each(|index| desk.keccak(index));
+    desk.segment(0);
+    desk.executed_with(1, 3, vec![Assumption::Keccak, Assumption::Given(blob(60))]);
+    let mut receipts = 70..;
+    let mut next = |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| {
+        let lease = desk.lease(node(1));
+        assert_eq!((lease.id.unit, lease.inputs.as_slice()), (unit, inputs));
+        let receipt = blob(receipts.next().unwrap());
+        let ask = desk.done(node(1), lease.id, receipt);
+        let collect = desk.collect();
+        desk.verdict(&collect, Ok(()));
+        assert_eq!(desk.answer(ask), Response::Ok);
+        desk.announced();
+        receipt
+    };
+    let view = desk.core.view_job(desk.now, &JOB).unwrap();
+    assert_eq!((view.units_done, view.units_total, view.grid.len()), (0, 6, 1));
+    let proof = next(&mut desk, Unit::Prove(0), &[blob(0)]);
+    let [a, b] = [0, 1].map(|index| next(&mut desk, Unit::Keccak(index), &[request_blob(index)]));
+    let ab = next(&mut desk, Unit::Union { start: 0, mid: 1, end: 2 }, &[a, b]);
+    let c = next(&mut desk, Unit::Keccak(2), &[request_blob(2)]);
+    let root = next(&mut desk, Unit::Union { start: 0, mid: 2, end: 3 }, &[ab, c]);
+    let Parts::Composite(parts, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!((parts, assumptions), (vec![(0, proof)], vec![root, blob(60)]));
+}
+
+#[test]
+fn requests_that_the_guest_does_not_rely_on_hold_nothing_up() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    desk.segment(0);
+    desk.keccak(0);
+    desk.executed_with(1, 1, Vec::new());
+    let lease = desk.lease(node(1)).id;
+    assert_eq!(lease.unit, Unit::Prove(0));
+    desk.complete(node(1), lease);
+    let Parts::Composite(_, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!(assumptions, []);
+}
+
+#[test]
 fn each_assumption_is_resolved_in_the_receipt_that_the_one_before_it_left() {
     let mut desk = Desk::new();
     desk.submit(Outcome::Succinct);
@@ -154,39 +198,73 @@ fn each_assumption_is_resolved_in_the_receipt_that_the_one_before_it_left() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever the order in which results arrive, n segments take n lifts and n - 1 joins of neighbours, and end as one range, of which
-    /// the assumptions are resolved one after the other.
+    /// Whatever the order in which results arrive, n segments take n lifts and n - 1 joins of neighbours, k keccak requests k - 1 unions, and
+    /// they end as one range, of which the assumptions are resolved one after the other, that of the requests when all are united.
     #[test]
     fn any_order_of_arrival_takes_one_join_less_than_segments(
         segments in 1_u32..=40,
-        assumptions in 0_u32..4,
-        order in prop::collection::vec(any::<prop::sample::Index>(), 130),
+        keccaks in 0_u32..=20,
+        given in 0_u32..4,
+        ends_after in any::<prop::sample::Index>(),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 170),
     ) {
-        let units = play(segments, assumptions, &order);
+        let guest = Guest { segments, keccaks, given };
+        let units = play(&guest, &order, ends_after.index(guest.units() as usize));
         let joins: BTreeSet<_> = units.iter().filter(|unit| matches!(unit, Unit::Join { .. })).collect();
         let lifts = units.iter().filter(|unit| matches!(unit, Unit::Lift(_))).count();
         prop_assert_eq!(joins.len(), segments as usize - 1);
         prop_assert_eq!(lifts, segments as usize);
-        let resolved: Vec<Unit> = (0..assumptions).map(|index| Unit::Resolve { segments, index }).collect();
-        prop_assert_eq!(&units[3 * segments as usize - 1..], resolved, "in order, and after everything else");
+        let unions = units.iter().filter(|unit| matches!(unit, Unit::Union { .. })).count();
+        prop_assert_eq!(unions, keccaks.saturating_sub(1) as usize);
+        let resolved: Vec<Unit> = units.iter().filter(|unit| matches!(unit, Unit::Resolve { .. })).copied().collect();
+        let expected: Vec<Unit> = (0..guest.assumptions()).map(|index| Unit::Resolve { segments, index }).collect();
+        prop_assert_eq!(resolved, expected, "in order");
     }
 }
 
-/// Leases whatever there is to a node of 64 slots, and hands results over in the order that `order` picks.
-fn play(segments: u32, assumptions: u32, order: &[prop::sample::Index]) -> Vec<Unit> {
+/// What a guest leaves to be done for a succinct receipt.
+struct Guest {
+    segments: u32,
+    keccaks: u32,
+    /// Receipts that it relies on beside its own requests.
+    given: u32,
+}
+
+impl Guest {
+    fn assumptions(&self) -> u32 {
+        self.given + u32::from(self.keccaks > 0)
+    }
+
+    fn units(&self) -> u32 {
+        3 * self.segments - 1 + self.assumptions() + (2 * self.keccaks).saturating_sub(1)
+    }
+
+    /// What it relies on: its requests first, as RISC Zero's executor has what came last in front.
+    fn relies_on(&self) -> Vec<Assumption> {
+        let given = (0..self.given).map(|number| Assumption::Given(blob(1_000 + u64::from(number))));
+        (self.keccaks > 0).then_some(Assumption::Keccak).into_iter().chain(given).collect()
+    }
+}
+
+/// Leases whatever there is to idle nodes, and hands results over in the order that `order` picks. The guest ends after `ends_after` of them, or
+/// when nothing else is left.
+fn play(guest: &Guest, order: &[prop::sample::Index], ends_after: usize) -> Vec<Unit> {
     let mut desk = Desk::new();
     desk.submit(Outcome::Succinct);
-    (0..segments).for_each(|index| desk.segment(index));
-    desk.executed_relying_on(segments, (0..assumptions).map(|number| blob(1_000 + u64::from(number))).collect());
-    let units = 3 * segments as usize - 1 + assumptions as usize;
-    let workers: Vec<NodeId> = (1..=50).map(node).collect();
+    (0..guest.segments).for_each(|index| desk.segment(index));
+    (0..guest.keccaks).for_each(|index| desk.keccak(index));
+    let workers: Vec<NodeId> = (1..=70).map(node).collect();
     let mut running: Vec<(NodeId, Lease)> = Vec::new();
-    let mut done = Vec::new();
-    let mut ranges: BTreeMap<u32, u32> = BTreeMap::new();
-    for pick in order.iter().take(units) {
+    let (mut done, mut free) = (Vec::new(), Free::default());
+    for (number, pick) in order.iter().take(guest.units() as usize).enumerate() {
         let idle = workers.iter().filter(|worker| running.iter().all(|(busy, _)| busy != *worker));
         for worker in idle.copied().collect::<Vec<_>>() {
-            if desk.core.view_job(desk.now, &JOB).unwrap().units_total == 0 || !has_ready(&desk) {
+            if (number >= ends_after || (running.is_empty() && !has_ready(&desk)))
+                && desk.core.job(&JOB).unwrap().execution.is_none()
+            {
+                desk.executed_with(guest.segments, guest.keccaks, guest.relies_on());
+            }
+            if !has_ready(&desk) {
                 break;
             }
             let ask = desk.bid_as(worker, Bid { capabilities: able(), slots_free: 1 });
@@ -194,28 +272,51 @@ fn play(segments: u32, assumptions: u32, order: &[prop::sample::Index]) -> Vec<U
         }
         desk.announced();
         let (worker, lease) = running.swap_remove(pick.index(running.len()));
-        if let Unit::Join { start, mid, end } = lease.id.unit {
-            assert_eq!(
-                (ranges.remove(&start), ranges.remove(&mid)),
-                (Some(mid), Some(end)),
-                "parts are whole and free"
-            );
-        }
-        if let Unit::Resolve { index, .. } = lease.id.unit {
-            assert_eq!(lease.inputs[1], blob(1_000 + u64::from(index)), "what proves it");
-            assert_eq!(ranges.remove(&0), Some(segments), "everything is joined");
-        }
-        if !matches!(lease.id.unit, Unit::Prove(_)) {
-            ranges.insert(lease.id.unit.range().start, lease.id.unit.range().end);
-        }
+        free.take(guest, &lease);
         desk.complete(worker, lease.id);
         desk.announced();
         done.push(lease.id.unit);
     }
     let Parts::Succinct(range, _) = desk.assemble() else { panic!("a succinct receipt was asked for") };
-    assert_eq!(range, SegmentRange { start: 0, end: segments });
+    assert_eq!(range, SegmentRange { start: 0, end: guest.segments });
     assert!(running.is_empty());
     done
+}
+
+/// Ranges that are verified and not combined yet, by where they begin.
+#[derive(Default)]
+struct Free {
+    segments: BTreeMap<u32, u32>,
+    keccaks: BTreeMap<u32, u32>,
+}
+
+impl Free {
+    /// A unit is done: what it works on must be whole and free.
+    fn take(&mut self, guest: &Guest, lease: &Lease) {
+        let SegmentRange { start, end } = lease.id.unit.range();
+        match lease.id.unit {
+            Unit::Prove(_) => {}
+            Unit::Lift(_) => assert_eq!(self.segments.insert(start, end), None),
+            Unit::Join { mid, .. } => {
+                let parts = (self.segments.insert(start, end), self.segments.remove(&mid));
+                assert_eq!(parts, (Some(mid), Some(end)), "parts are whole and free");
+            }
+            Unit::Keccak(_) => assert_eq!(self.keccaks.insert(start, end), None),
+            Unit::Union { mid, .. } => {
+                let parts = (self.keccaks.insert(start, end), self.keccaks.remove(&mid));
+                assert_eq!(parts, (Some(mid), Some(end)), "parts are whole and free");
+            }
+            Unit::Resolve { index, .. } => {
+                assert_eq!(self.segments, BTreeMap::from([(0, guest.segments)]), "everything is joined");
+                match guest.relies_on()[index as usize] {
+                    Assumption::Given(receipt) => assert_eq!(lease.inputs[1], receipt, "what proves it"),
+                    Assumption::Keccak => {
+                        assert_eq!(self.keccaks, BTreeMap::from([(0, guest.keccaks)]), "all are united")
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn has_ready(desk: &Desk) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use manyhands_core::job::{ExecutionInfo, JobSpec, Outcome, Restored, SegmentInfo};
+use manyhands_core::job::{Assumption, ExecutionInfo, JobSpec, Outcome, RequestInfo, Restored, SegmentInfo};
 use manyhands_core::requester::{AskId, Command, Event, Input};
 use manyhands_core::{Check, Checked, Origin, Parts, Policy, Priority, Refusal, Requester, Time};
 use manyhands_proto::message::{Bid, Blame, FailReason, Lease, Response, Stage};
@@ -67,7 +67,7 @@ impl Desk {
     /// Steps I and II for one segment.
     pub fn segment(&mut self, index: u32) {
         self.send(Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
-        self.send(Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None });
+        self.send(Input::Stored { job: JOB, unit: Unit::Prove(index), blob: blob(u64::from(index)), key: None });
         self.announced();
     }
 
@@ -75,9 +75,21 @@ impl Desk {
         self.executed_relying_on(segments, Vec::new());
     }
 
+    /// Steps I and II for one keccak request.
+    pub fn keccak(&mut self, index: u32) {
+        self.send(Input::Requested { job: JOB, request: RequestInfo { index, po2: po2(14), claim: index } });
+        self.send(Input::Stored { job: JOB, unit: Unit::Keccak(index), blob: request_blob(index), key: None });
+        self.announced();
+    }
+
     /// The guest ended, and relies on what these receipts prove.
     pub fn executed_relying_on(&mut self, segments: u32, assumptions: Vec<BlobRef>) {
-        let info = ExecutionInfo { segments, user_cycles: 60_000, total_cycles: 65_536, assumptions };
+        self.executed_with(segments, 0, assumptions.into_iter().map(Assumption::Given).collect());
+    }
+
+    /// The guest ended, after so many keccak requests, and relies on this.
+    pub fn executed_with(&mut self, segments: u32, keccaks: u32, assumptions: Vec<Assumption>) {
+        let info = ExecutionInfo { segments, user_cycles: 60_000, total_cycles: 65_536, assumptions, keccaks };
         self.send(Input::Executed { job: JOB, result: Ok(info) });
     }
 
@@ -150,6 +162,8 @@ impl Desk {
             Check::Lift { segment } => Checked::Range(SegmentRange::single(segment)),
             Check::Join { left, right } => Checked::Range(SegmentRange { start: left.start, end: right.end }),
             Check::Resolve { range } => Checked::Range(range),
+            Check::Keccak { claim, .. } => Checked::Keccak(SegmentRange::single(claim)),
+            Check::Union { left, right } => Checked::Keccak(SegmentRange { start: left.start, end: right.end }),
         };
         let refuse = |blame| Refusal { blame, reason: "it is wrong".to_owned() };
         let result = result.map(|()| checked).map_err(refuse);
@@ -248,4 +262,9 @@ impl Drop for Desk {
 
 pub fn proves(index: u32, attempt: u32) -> LeaseId {
     LeaseId { job: JOB, unit: Unit::Prove(index), attempt }
+}
+
+/// The blob of a keccak request.
+pub fn request_blob(index: u32) -> BlobRef {
+    blob(2_000 + u64::from(index))
 }

@@ -21,7 +21,7 @@ fn a_job_is_executed_once_and_announced_when_its_first_segment_is_stored() {
     desk.is_clear();
     desk.send(Input::Segmented { job: JOB, segment: SegmentInfo { index: 0, po2: po2(16), claim: 0 } });
     assert!(!desk.announced(), "a segment that is not stored cannot be leased");
-    desk.send(Input::Stored { job: JOB, index: 0, blob: blob(0), key: None });
+    desk.send(Input::Stored { job: JOB, unit: Unit::Prove(0), blob: blob(0), key: None });
     assert!(desk.announced());
 }
 
@@ -265,7 +265,8 @@ pub fn add_job(desk: &mut Desk, job: JobId, priority: Priority, segments: u32) {
     for index in 0..segments {
         let segment = SegmentInfo { index, po2: po2(16), claim: index };
         desk.core.handle(desk.now, Input::Segmented { job, segment });
-        desk.core.handle(desk.now, Input::Stored { job, index, blob: blob(u64::from(index)), key: None });
+        desk.core
+            .handle(desk.now, Input::Stored { job, unit: Unit::Prove(index), blob: blob(u64::from(index)), key: None });
     }
     while desk.core.poll_command().is_some() {}
 }

@@ -4,7 +4,7 @@ use manyhands_core::ProofSystem;
 use manyhands_proto::message::{Bid, Capabilities, Holder};
 use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Reference, SegmentRange};
 
-/// A claim and a segment's proof are the segment's index, a range's receipt is the range.
+/// A claim and a segment's proof are the segment's index, a range's receipt is the range; the same for keccak requests.
 #[derive(Debug, Clone)]
 pub struct Fake;
 
@@ -12,6 +12,8 @@ impl ProofSystem for Fake {
     type Claim = u32;
     type Segment = u32;
     type Range = SegmentRange;
+    type Request = u32;
+    type Keccak = SegmentRange;
 }
 
 pub const ZKVM: &str = "risc0 3.0.6";

@@ -98,15 +98,15 @@ fn leases_of_a_later_run_never_have_the_numbers_of_an_earlier_one() {
     desk.send(Input::Submit { job: JOB, spec, restored: Restored::new(), attempts_from: 2_000 });
     assert!(desk.executes());
     desk.segment(0);
-    assert!(!desk.core.job(&JOB).unwrap().needs_segment(0), "the guest still runs, and may bring it yet");
+    assert!(!desk.core.job(&JOB).unwrap().needs_blob(Unit::Prove(0)), "the guest still runs, and may bring it yet");
     desk.executed(1);
-    assert!(desk.core.job(&JOB).unwrap().needs_segment(0));
+    assert!(desk.core.job(&JOB).unwrap().needs_blob(Unit::Prove(0)));
     let late = desk.done(node(1), proves(0, 1), blob(80));
     assert_eq!(desk.answer(late), Response::Stale);
     let lease = desk.lease(node(2)).id;
     assert_eq!(lease, proves(0, 2_001));
     desk.complete(node(2), lease);
-    assert!(!desk.core.job(&JOB).unwrap().needs_segment(0), "it is proved");
+    assert!(!desk.core.job(&JOB).unwrap().needs_blob(Unit::Prove(0)), "it is proved");
     desk.assemble();
 }
 

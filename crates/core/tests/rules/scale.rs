@@ -5,7 +5,7 @@ use manyhands_core::job::Outcome;
 use manyhands_core::requester::{AskId, Command, Event, Input};
 use manyhands_core::{Checked, ExecutionInfo, JobSpec, Origin, Policy, Priority, Requester, SegmentInfo, Time};
 use manyhands_proto::message::{Response, Stage};
-use manyhands_proto::{LeaseId, NodeId};
+use manyhands_proto::{LeaseId, NodeId, Unit};
 
 use crate::fake::{Fake, JOB, ZKVM, able, bid, blob, holder, node, po2};
 
@@ -46,9 +46,10 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
     }
     for index in 0..SEGMENTS {
         core.handle(now, Input::Segmented { job: JOB, segment: SegmentInfo { index, po2: po2(16), claim: index } });
-        core.handle(now, Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None });
+        core.handle(now, Input::Stored { job: JOB, unit: Unit::Prove(index), blob: blob(u64::from(index)), key: None });
     }
-    let info = ExecutionInfo { segments: SEGMENTS, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
+    let info =
+        ExecutionInfo { segments: SEGMENTS, user_cycles: 1, total_cycles: 1, assumptions: Vec::new(), keccaks: 0 };
     core.handle(now, Input::Executed { job: JOB, result: Ok(info) });
     leases(&mut core);
     let mut verified = 0;

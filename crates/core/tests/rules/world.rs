@@ -351,10 +351,15 @@ impl World {
             let cut_ms = u64::from(index) * 700;
             self.at(cut_ms, Happening::Core { life, input: requester::Input::Segmented { job: JOB, segment } });
             let stored_ms = cut_ms + 1 + self.below(2_000);
-            let input = requester::Input::Stored { job: JOB, index, blob: blob(u64::from(index)), key: None };
+            let input = requester::Input::Stored {
+                job: JOB,
+                unit: Unit::Prove(index),
+                blob: blob(u64::from(index)),
+                key: None,
+            };
             self.at(stored_ms, Happening::Core { life, input });
         }
-        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new() };
+        let info = ExecutionInfo { segments, user_cycles: 1, total_cycles: 1, assumptions: Vec::new(), keccaks: 0 };
         let input = requester::Input::Executed { job: JOB, result: Ok(info) };
         self.at(u64::from(segments) * 700 + 5, Happening::Core { life, input });
     }
@@ -528,6 +533,14 @@ fn expected(node: NodeId, lease: LeaseId, check: &Check<Fake>) -> Checked<Fake> 
         (Check::Resolve { range }, Unit::Resolve { segments, .. }) => {
             assert_eq!((range.start, range.end), (0, segments));
             Checked::Range(*range)
+        }
+        (Check::Keccak { claim, .. }, Unit::Keccak(unit)) => {
+            assert_eq!(*claim, unit);
+            Checked::Keccak(SegmentRange::single(unit))
+        }
+        (Check::Union { left, right }, Unit::Union { start, mid, end }) => {
+            assert_eq!((left.start, left.end, right.start, right.end), (start, mid, mid, end));
+            Checked::Keccak(SegmentRange { start, end })
         }
         (check, unit) => panic!("{unit} cannot be checked by {check:?}"),
     }

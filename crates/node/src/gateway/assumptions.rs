@@ -2,9 +2,10 @@
 
 use manyhands_api::types::{Problem, ProblemKind};
 use manyhands_blob::StoreError;
+use manyhands_core::Assumption;
 use manyhands_proto::limits::{ASSUMPTIONS_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::{BlobRef, Digest, JobId, Reference};
-use manyhands_zkvm::{AssumptionReceipt, ReceiptError};
+use manyhands_zkvm::{AssumptionReceipt, ReceiptError, Reliance, keccak_root};
 
 use super::door::of_store;
 use super::owners::owner_of;
@@ -40,17 +41,26 @@ pub(super) fn of_bytes(bytes: &[u8]) -> Vec<Assumed> {
     bytes.as_chunks().0.iter().filter_map(record).collect()
 }
 
-/// The receipts with which what a guest relied on is resolved, in that order.
+/// What a guest relied on is resolved with, in that order: receipts that were given, and the union of its keccak requests, which claim
+/// `requests`.
 ///
 /// # Errors
-/// A sentence if one was not given, which the executor would have noticed.
-pub(super) fn in_order(given: &[Assumed], relied_on: &[Digest]) -> Result<Vec<BlobRef>, String> {
-    let of_claim = |claim: &Digest| {
-        let one = given.iter().find(|one| one.claim == *claim);
-        one.map(|one| one.receipt)
-            .ok_or_else(|| format!("the guest relies on claim {claim}, whose receipt was not given"))
+/// A sentence if something is neither.
+pub(super) fn in_order(
+    given: &[Assumed],
+    relied_on: &[Reliance],
+    requests: &[Digest],
+) -> Result<Vec<Assumption>, String> {
+    let root = keccak_root(requests.iter().copied());
+    let met = |reliance: &Reliance| {
+        if root.is_some_and(|root| reliance.is_met_by(root)) {
+            return Ok(Assumption::Keccak);
+        }
+        let one = given.iter().find(|one| reliance.is_met_by(Reliance::usual(one.claim)));
+        let missing = || format!("the guest relies on claim {}, whose receipt was not given", reliance.claim);
+        one.map(|one| Assumption::Given(one.receipt)).ok_or_else(missing)
     };
-    relied_on.iter().map(of_claim).collect()
+    relied_on.iter().map(met).collect()
 }
 
 /// Refuses a number of receipts that is too large.
@@ -111,6 +121,9 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
+    use manyhands_core::sibling;
+    use manyhands_proto::SegmentRange;
+
     use super::*;
 
     fn assumed(number: u8) -> Assumed {
@@ -132,9 +145,51 @@ mod tests {
     fn they_are_resolved_in_the_order_of_the_claim_and_as_often() {
         let given = [assumed(1), assumed(2)];
         let [first, second] = given.map(|one| one.receipt);
-        let claims = [given[1].claim, given[0].claim, given[1].claim];
-        assert_eq!(in_order(&given, &claims).unwrap(), [second, first, second]);
-        assert_eq!(in_order(&given, &[]).unwrap(), []);
-        assert!(in_order(&given, &[Digest([7; 32])]).unwrap_err().contains("was not given"));
+        let zero = Digest([0; 32]);
+        let relied_on = [1, 0, 1].map(|which: usize| Reliance { claim: given[which].claim, control_root: zero });
+        assert_eq!(in_order(&given, &relied_on, &[]).unwrap(), [second, first, second].map(Assumption::Given));
+        assert_eq!(in_order(&given, &[], &[]).unwrap(), []);
+        let unknown = Reliance { claim: Digest([7; 32]), control_root: zero };
+        let other_programs = Reliance { control_root: Digest([7; 32]), ..relied_on[0] };
+        for wrong in [unknown, other_programs] {
+            assert!(in_order(&given, &[wrong], &[]).unwrap_err().contains("was not given"));
+        }
+    }
+
+    #[test]
+    fn all_keccak_requests_are_one_assumption_wherever_it_stands() {
+        let requests = [Digest([1; 32]), Digest([2; 32]), Digest([3; 32])];
+        let root = keccak_root(requests).unwrap();
+        let given = [assumed(1)];
+        let usual = Reliance::usual(given[0].claim);
+        let expected = [Assumption::Given(given[0].receipt), Assumption::Keccak];
+        assert_eq!(in_order(&given, &[usual, root], &requests).unwrap(), expected);
+        // Of other requests, or of fewer, it is not the union.
+        assert!(in_order(&given, &[root], &requests[..2]).is_err());
+        assert!(in_order(&given, &[root], &[]).is_err());
+        assert!(in_order(&given, &[Reliance { control_root: Digest([0; 32]), ..root }], &requests[..1]).is_err());
+    }
+
+    /// The order of unions that the state machine leases gives the root that guests rely on.
+    #[test]
+    fn unions_in_the_order_of_the_leases_make_what_the_guest_relies_on() {
+        for requests in 1..70_u32 {
+            let claims: Vec<Digest> = (0..requests).map(|index| Digest([index as u8 + 1; 32])).collect();
+            let mut there: std::collections::BTreeMap<u32, (u32, Reliance)> = std::collections::BTreeMap::new();
+            for (index, claim) in (0..).zip(&claims) {
+                let (mut range, mut proves) = (SegmentRange::single(index), keccak_root([*claim]).unwrap());
+                while let Some(other) = sibling(range, Some(requests)) {
+                    let Some((_, twin)) = there.get(&other.start).copied().filter(|(end, _)| *end == other.end) else {
+                        break;
+                    };
+                    there.remove(&other.start);
+                    proves = proves.united(twin);
+                    range = SegmentRange { start: range.start.min(other.start), end: range.end.max(other.end) };
+                }
+                there.insert(range.start, (range.end, proves));
+            }
+            let root = keccak_root(claims).unwrap();
+            assert_eq!(there, [(0, (requests, root))].into(), "{requests} requests");
+        }
     }
 }

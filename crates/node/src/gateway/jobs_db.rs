@@ -8,7 +8,7 @@ use manyhands_core::{JobSpec, Outcome, Receipted, Restored, Sizing};
 use manyhands_proto::message::BlobKey;
 use manyhands_proto::worker::Execution;
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Reference, Unit};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::assumptions::{self, Assumed};
 use super::sqlite::{self, unix_ms};
@@ -39,12 +39,13 @@ impl JobRow {
     }
 }
 
-/// A segment that was cut and stored.
+/// What a guest left to be proved, stored: a segment, or a keccak request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentRow {
-    pub(crate) index: u32,
+pub(crate) struct Piece {
+    /// The unit that works on it.
+    pub(crate) unit: Unit,
     pub(crate) po2: Po2,
-    /// As `manyhands-zkvm` encodes it.
+    /// A segment's as `manyhands-zkvm` encodes it, a request's digest.
     pub(crate) claim: Vec<u8>,
     pub(crate) blob: BlobRef,
     /// What opens the blob, if it is encrypted.
@@ -121,17 +122,18 @@ impl JobsDb {
         Ok(())
     }
 
-    pub(crate) fn add_segment(&self, job: JobId, segment: &SegmentRow) -> Result<()> {
+    pub(crate) fn add_piece(&self, job: JobId, piece: &Piece) -> Result<()> {
+        let Some((table, index)) = place(piece.unit) else { return Ok(()) };
         self.0.execute(
-            "INSERT OR REPLACE INTO segments (job, idx, po2, claim, blob, blob_bytes, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            &format!("INSERT OR REPLACE INTO {table} (job, idx, po2, claim, blob, blob_bytes, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
             params![
                 job.0,
-                segment.index,
-                segment.po2.get(),
-                segment.claim,
-                segment.blob.reference.0,
-                size(segment.blob),
-                segment.key.map(|key| key.0)
+                index,
+                piece.po2.get(),
+                piece.claim,
+                piece.blob.reference.0,
+                size(piece.blob),
+                piece.key.map(|key| key.0)
             ],
         )?;
         Ok(())
@@ -144,36 +146,41 @@ impl JobsDb {
         Ok(())
     }
 
-    /// Writes down that a job's guest runs once more, and forgets the segments of the run before: a guest that draws randomness from its
-    /// host has others now. Its results stay, to be checked against what comes. Tells how many runs there were.
+    /// Writes down that a job's guest runs once more, and forgets what the run before left: a guest that draws randomness from its host
+    /// has other segments now. Its results stay, to be checked against what comes. Tells how many runs there were.
     pub(crate) fn begin_anew(&mut self, job: JobId) -> Result<u32> {
         let transaction = self.0.transaction()?;
         transaction.execute("UPDATE jobs SET execution = NULL, runs = runs + 1 WHERE job = ?1", [job.0])?;
-        transaction.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
+        forget_pieces(&transaction, job)?;
         let runs = transaction.query_row("SELECT runs FROM jobs WHERE job = ?1", [job.0], |row| row.get(0))?;
         transaction.commit()?;
         Ok(runs)
     }
 
-    /// A segment of a job.
-    pub(crate) fn segment(&self, job: JobId, index: u32) -> Result<Option<SegmentRow>> {
-        let sql = "SELECT idx, po2, claim, blob, blob_bytes, key FROM segments WHERE job = ?1 AND idx = ?2";
-        self.0.prepare(sql)?.query_row(params![job.0, index], segment_row).optional()
+    /// What a unit of a job works on, if the guest left it.
+    pub(crate) fn piece(&self, job: JobId, unit: Unit) -> Result<Option<Piece>> {
+        let Some((table, index)) = place(unit) else { return Ok(None) };
+        let sql = format!("SELECT idx, po2, claim, blob, blob_bytes, key FROM {table} WHERE job = ?1 AND idx = ?2");
+        let of_index = if table == KECCAKS { Unit::Keccak } else { Unit::Prove };
+        self.0.prepare(&sql)?.query_row(params![job.0, index], |row| piece_row(of_index, row)).optional()
     }
 
-    /// A job's execution, if its guest had ended before a restart.
-    pub(crate) fn execution(&self, job: JobId) -> Result<Option<(Execution, Vec<SegmentRow>)>> {
+    fn pieces(&self, job: JobId, table: &str, of_index: fn(u32) -> Unit) -> Result<Vec<Piece>> {
+        let sql = format!("SELECT idx, po2, claim, blob, blob_bytes, key FROM {table} WHERE job = ?1 ORDER BY idx");
+        self.0.prepare(&sql)?.query_map([job.0], |row| piece_row(of_index, row))?.collect()
+    }
+
+    /// A job's execution with what the guest left, if it had ended before a restart.
+    pub(crate) fn execution(&self, job: JobId) -> Result<Option<(Execution, Vec<Piece>)>> {
         let mut query = self.0.prepare("SELECT execution FROM jobs WHERE job = ?1")?;
         let bytes: Option<Vec<u8>> = query.query_row([job.0], |row| row.get(0)).optional()?.flatten();
         let Some(execution) = bytes.and_then(|bytes| manyhands_proto::decode::<Execution>(&bytes, bytes.len()).ok())
         else {
             return Ok(None);
         };
-        let mut query = self
-            .0
-            .prepare("SELECT idx, po2, claim, blob, blob_bytes, key FROM segments WHERE job = ?1 ORDER BY idx")?;
-        let segments = query.query_map([job.0], segment_row)?.collect::<Result<_>>()?;
-        Ok(Some((execution, segments)))
+        let mut pieces = self.pieces(job, SEGMENTS, Unit::Prove)?;
+        pieces.extend(self.pieces(job, KECCAKS, Unit::Keccak)?);
+        Ok(Some((execution, pieces)))
     }
 
     /// Results of a job that were verified before a restart.
@@ -193,7 +200,7 @@ impl JobsDb {
         let transaction = self.0.transaction()?;
         transaction.execute("UPDATE jobs SET status = ?2, log = ?3 WHERE job = ?1", params![job, json, log])?;
         transaction.execute("DELETE FROM results WHERE job = ?1", [job])?;
-        transaction.execute("DELETE FROM segments WHERE job = ?1", [job])?;
+        forget_pieces(&transaction, status.view.job)?;
         transaction.commit()?;
         // The next job's end does it if a reader is in the way.
         if !sqlite::empty_log(&self.0)? {
@@ -247,13 +254,34 @@ impl JobsDb {
 }
 
 /// What makes each format of the one before it. A step that was released is never changed.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     FORMAT_1,
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
     "ALTER TABLE jobs ADD COLUMN circle BLOB; ALTER TABLE segments ADD COLUMN key BLOB",
     "ALTER TABLE jobs ADD COLUMN assumptions BLOB NOT NULL DEFAULT x''; ALTER TABLE jobs ADD COLUMN runs INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE keccaks (
+        job BLOB NOT NULL, idx INTEGER NOT NULL, po2 INTEGER NOT NULL, claim BLOB NOT NULL, blob BLOB NOT NULL,
+        blob_bytes INTEGER NOT NULL, key BLOB, PRIMARY KEY (job, idx)) STRICT",
 ];
+
+const SEGMENTS: &str = "segments";
+const KECCAKS: &str = "keccaks";
+
+/// Where what a unit works on is written down: table and index. Other units work on results.
+const fn place(unit: Unit) -> Option<(&'static str, u32)> {
+    match unit {
+        Unit::Prove(index) => Some((SEGMENTS, index)),
+        Unit::Keccak(index) => Some((KECCAKS, index)),
+        Unit::Lift(_) | Unit::Join { .. } | Unit::Resolve { .. } | Unit::Union { .. } => None,
+    }
+}
+
+fn forget_pieces(transaction: &Transaction<'_>, job: JobId) -> Result<()> {
+    transaction.execute("DELETE FROM segments WHERE job = ?1", [job.0])?;
+    transaction.execute("DELETE FROM keccaks WHERE job = ?1", [job.0])?;
+    Ok(())
+}
 
 /// The first format. Its tables may be there under format 0: it was once written after them.
 const FORMAT_1: &str = "
@@ -294,10 +322,10 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
     })
 }
 
-fn segment_row(row: &Row<'_>) -> Result<SegmentRow> {
+fn piece_row(of_index: fn(u32) -> Unit, row: &Row<'_>) -> Result<Piece> {
     let blob = blob(row.get(3)?, row.get(4)?);
-    Ok(SegmentRow {
-        index: row.get(0)?,
+    Ok(Piece {
+        unit: of_index(row.get(0)?),
         po2: po2(row.get(1)?)?,
         claim: row.get(2)?,
         blob,
@@ -395,7 +423,8 @@ mod tests {
         let circle = Some(BTreeSet::from([NodeId([1; 32]), NodeId([2; 32])]));
         let rows = [row(1, Priority::Normal), JobRow { circle, ..row(2, Priority::Normal) }];
         let blob = BlobRef { reference: Reference([3; 32]), size_bytes: 5 };
-        let segment = |key| SegmentRow { index: 0, po2: Po2::MIN, claim: vec![1], blob, key };
+        let segment = |key| Piece { unit: Unit::Prove(0), po2: Po2::MIN, claim: vec![1], blob, key };
+        let request = |key| Piece { unit: Unit::Keccak(0), claim: vec![2; 32], ..segment(key) };
         let execution = Execution {
             image_id: Digest([1; 32]),
             segments: 1,
@@ -406,7 +435,8 @@ mod tests {
         let db = JobsDb::open(&path).unwrap();
         for (row, key) in rows.iter().zip([None, Some(BlobKey([9; 32]))]) {
             db.submit(row).unwrap();
-            db.add_segment(row.job, &segment(key)).unwrap();
+            db.add_piece(row.job, &request(key)).unwrap();
+            db.add_piece(row.job, &segment(key)).unwrap();
             db.add_execution(row.job, &execution).unwrap();
         }
         drop(db);
@@ -415,29 +445,37 @@ mod tests {
         read.sort_by_key(|row| row.job);
         assert_eq!(read, rows);
         for (row, key) in rows.iter().zip([None, Some(BlobKey([9; 32]))]) {
-            assert_eq!(db.execution(row.job).unwrap().unwrap().1, [segment(key)]);
+            assert_eq!(db.execution(row.job).unwrap().unwrap().1, [segment(key), request(key)]);
         }
     }
 
     #[test]
-    fn a_run_that_is_begun_anew_forgets_segments_and_keeps_results() {
+    fn a_run_that_is_begun_anew_forgets_what_the_guest_left_and_keeps_results() {
         let dir = tempfile::tempdir().unwrap();
         let mut db = JobsDb::open(&dir.path().join("jobs.db")).unwrap();
         let row = row(1, Priority::Normal);
         let blob = row.program;
-        let segment = SegmentRow { index: 2, po2: Po2::MIN, claim: vec![1], blob, key: None };
+        let pieces = [Unit::Prove(2), Unit::Keccak(2)].map(|unit| {
+            let claim = unit.to_string().into_bytes();
+            Piece { unit, po2: Po2::MIN, claim, blob, key: None }
+        });
         let lease = LeaseId { job: row.job, unit: Unit::Prove(2), attempt: 1 };
         let result = Receipted { lease, node: NodeId([1; 32]), receipt: blob, elapsed_ms: 5 };
         let journal = serde_bytes::ByteBuf::new();
         let execution = Execution { image_id: row.image_id, segments: 3, user_cycles: 1, total_cycles: 1, journal };
         db.submit(&row).unwrap();
         for runs in 1..=2 {
-            db.add_segment(row.job, &segment).unwrap();
+            pieces.iter().for_each(|piece| db.add_piece(row.job, piece).unwrap());
             db.add_result(&result).unwrap();
             db.add_execution(row.job, &execution).unwrap();
-            assert_eq!(db.segment(row.job, 2).unwrap(), Some(segment.clone()));
+            for piece in &pieces {
+                assert_eq!(db.piece(row.job, piece.unit).unwrap().as_ref(), Some(piece));
+            }
+            assert_eq!(db.piece(row.job, Unit::Lift(2)).unwrap(), None);
             assert_eq!(db.begin_anew(row.job).unwrap(), runs);
-            assert_eq!((db.segment(row.job, 2).unwrap(), db.execution(row.job).unwrap()), (None, None));
+            for piece in &pieces {
+                assert_eq!((db.piece(row.job, piece.unit).unwrap(), db.execution(row.job).unwrap()), (None, None));
+            }
             assert_eq!(db.results(row.job).unwrap().len(), 1);
         }
     }
@@ -493,7 +531,7 @@ mod tests {
         old(&path, FORMAT + 1);
         let source = JobsDb::open(&path).unwrap_err();
         let error = crate::StartError::Database { path: "jobs.db".into(), source };
-        let said = "cannot open the job database jobs.db: it has format 6, this program reads formats up to 5. \
+        let said = "cannot open the job database jobs.db: it has format 7, this program reads formats up to 6. \
                     Run the newer version that wrote it, or use another --data-dir";
         assert_eq!(error.to_string(), said);
         assert_eq!(format(&path), FORMAT + 1);

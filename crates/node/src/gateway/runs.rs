@@ -1,15 +1,17 @@
-//! A job's guest: its segments, its end, and that it runs once more when its run was cut off or a segment is lost. Steps I and II.
+//! A job's guest: its segments and keccak requests, its end, and that it runs once more when its run was cut off or a segment is lost. Steps I and II.
 
 use manyhands_core::requester::Input;
-use manyhands_core::{ExecutionInfo, SegmentInfo};
+use manyhands_core::{ExecutionInfo, RequestInfo, SegmentInfo};
 use manyhands_proto::message::FailReason;
 use manyhands_proto::worker::Execution;
-use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
+use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, Unit};
 use manyhands_zkvm::Claim;
 
 use super::assumptions::in_order;
-use super::jobs_db::{JobRow, SegmentRow};
+use super::jobs_db::{JobRow, Piece};
 use super::shell::Shell;
+use super::tasks::named;
+use crate::proofs::Zkvm;
 
 /// Times that a guest is run if its worker dies, or a segment that it left is lost, before the job fails.
 pub(super) const RUNS_MAX: u32 = 5;
@@ -33,16 +35,15 @@ impl Shell {
             let runs = if execution.is_some() { row.runs } else { self.db.begin_anew(job)? };
             let restored = self.db.results(job)?;
             tracing::info!(%job, executed = execution.is_some(), verified = restored.len(), "resuming");
-            let is_proved = |index| restored.contains_key(&Unit::Prove(index));
-            let needed = execution.iter().flat_map(|(_, segments)| segments);
-            let needed: Vec<SegmentRow> = needed.filter(|segment| !is_proved(segment.index)).cloned().collect();
+            let needed = execution.iter().flat_map(|(_, pieces)| pieces);
+            let needed: Vec<Piece> = needed.filter(|piece| !restored.contains_key(&piece.unit)).cloned().collect();
             if execution.is_some() {
-                // The guest ran to its end: its segments are here, and the order to run it again is moot.
+                // The guest ran to its end: what it left is here, and the order to run it again is moot.
                 self.moot.insert(job);
             }
             self.begin(JobRow { runs, ..row }, restored);
-            if let Some((execution, segments)) = execution {
-                segments.into_iter().for_each(|segment| self.segmented(job, segment));
+            if let Some((execution, pieces)) = execution {
+                pieces.into_iter().for_each(|piece| self.cut(job, piece));
                 self.executed(job, execution);
                 tokio::spawn(self.tasks.clone().look_at(job, needed));
             }
@@ -50,30 +51,42 @@ impl Shell {
         Ok(count)
     }
 
-    /// Steps I and II: a segment is cut and stored.
-    pub(super) fn segmented(&mut self, job: JobId, segment: SegmentRow) {
+    /// Steps I and II: a segment is cut, or a keccak request made, and stored.
+    pub(super) fn cut(&mut self, job: JobId, piece: Piece) {
         let now = self.clock.now();
-        match Claim::decode(&segment.claim) {
-            Ok(claim) => {
-                if let Some(open) = self.open.get_mut(&job) {
-                    open.relied_on.extend(claim.assumptions());
-                }
-                let info = SegmentInfo { index: segment.index, po2: segment.po2, claim };
-                self.core.handle(now, Input::Segmented { job, segment: info });
-                self.core
-                    .handle(now, Input::Stored { job, index: segment.index, blob: segment.blob, key: segment.key });
+        match self.announced(job, &piece) {
+            Ok(input) => {
+                self.core.handle(now, input);
+                self.core.handle(now, Input::Stored { job, unit: piece.unit, blob: piece.blob, key: piece.key });
             }
-            Err(error) => {
-                let reason = format!("segment {} has no claim: {error}", segment.index);
+            Err(why) => {
+                let reason = format!("{} has no claim: {why}", named(piece.unit));
                 self.core.handle(now, Input::Broken { job, reason });
             }
         }
     }
 
-    /// A segment is lost. Its guest runs once more if that segment is still to be proved; who told of it may have looked before it was.
-    pub(super) fn lost(&mut self, job: JobId, index: u32, blob: BlobRef, reason: String) {
-        let is_known = self.db.segment(job, index).is_ok_and(|segment| segment.is_some_and(|row| row.blob == blob));
-        if is_known && self.core.job(&job).is_some_and(|job| job.needs_segment(index)) {
+    fn announced(&mut self, job: JobId, piece: &Piece) -> Result<Input<Zkvm>, String> {
+        let (index, po2) = (piece.unit.range().start, piece.po2);
+        if !matches!(piece.unit, Unit::Keccak(_)) {
+            let claim = Claim::decode(&piece.claim).map_err(|error| error.to_string())?;
+            if let Some(open) = self.open.get_mut(&job) {
+                open.relied_on.extend(claim.assumptions());
+            }
+            return Ok(Input::Segmented { job, segment: SegmentInfo { index, po2, claim } });
+        }
+        let claim = piece.claim.as_slice().try_into().map(Digest);
+        let claim = claim.map_err(|_| format!("{} bytes are no digest", piece.claim.len()))?;
+        if let Some(open) = self.open.get_mut(&job) {
+            open.requests.push(claim);
+        }
+        Ok(Input::Requested { job, request: RequestInfo { index, po2, claim } })
+    }
+
+    /// What a unit works on is lost. The guest runs once more if it is still to be proved; who told of it may have looked before it was.
+    pub(super) fn lost(&mut self, job: JobId, unit: Unit, blob: BlobRef, reason: String) {
+        let is_known = self.db.piece(job, unit).is_ok_and(|piece| piece.is_some_and(|piece| piece.blob == blob));
+        if is_known && self.core.job(&job).is_some_and(|job| job.needs_blob(unit)) {
             self.cut_off(job, reason);
         }
     }
@@ -90,6 +103,7 @@ impl Shell {
         tracing::warn!(%job, reason, "the guest is run once more");
         (open.journal, open.log) = (Vec::new(), Vec::new());
         open.relied_on.clear();
+        open.requests.clear();
         if let Some(execution) = open.execution.take() {
             execution.abort();
         }
@@ -107,21 +121,24 @@ impl Shell {
         tracing::info!(%job, segments = execution.segments, cycles = execution.user_cycles, "the guest ended");
         let Some(open) = self.open.get_mut(&job) else { return };
         open.journal = execution.journal.into_vec();
-        let result = in_order(&open.row.assumptions, &open.relied_on).map(|assumptions| ExecutionInfo {
+        let ordered = in_order(&open.row.assumptions, &open.relied_on, &open.requests);
+        let keccaks = open.requests.len() as u32;
+        let result = ordered.map(|assumptions| ExecutionInfo {
             segments: execution.segments,
             user_cycles: execution.user_cycles,
             total_cycles: execution.total_cycles,
             assumptions,
+            keccaks,
         });
         self.core.handle(self.clock.now(), Input::Executed { job, result });
     }
 
-    /// A node could not fetch a segment: perhaps it is we who lost it.
+    /// A node could not fetch what the guest left: perhaps it is we who lost it.
     pub(super) fn look_for_what_was_not_fetched(&self, lease: LeaseId, reason: &FailReason) {
-        let (Unit::Prove(index), FailReason::Fetch(_)) = (lease.unit, reason) else { return };
-        let is_needed = self.core.job(&lease.job).is_some_and(|job| job.needs_segment(index));
-        if let Some(segment) = self.db.segment(lease.job, index).ok().flatten().filter(|_| is_needed) {
-            tokio::spawn(self.tasks.clone().look_at(lease.job, vec![segment]));
+        let FailReason::Fetch(_) = reason else { return };
+        let is_needed = self.core.job(&lease.job).is_some_and(|job| job.needs_blob(lease.unit));
+        if let Some(piece) = self.db.piece(lease.job, lease.unit).ok().flatten().filter(|_| is_needed) {
+            tokio::spawn(self.tasks.clone().look_at(lease.job, vec![piece]));
         }
     }
 }
@@ -164,7 +181,8 @@ mod tests {
             runs: 0,
         };
         db.submit(&row).unwrap();
-        db.add_segment(job, &SegmentRow { index: 0, po2: Po2::MIN, claim: CLAIM.to_vec(), blob, key: None }).unwrap();
+        db.add_piece(job, &Piece { unit: Unit::Prove(0), po2: Po2::MIN, claim: CLAIM.to_vec(), blob, key: None })
+            .unwrap();
         let journal = serde_bytes::ByteBuf::new();
         let execution = Execution { image_id: row.image_id, segments: 1, user_cycles: 1, total_cycles: 1, journal };
         db.add_execution(job, &execution).unwrap();
@@ -180,11 +198,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut shell, job, blob) = resumed(dir.path()).await;
         let other = BlobRef { size_bytes: 1, ..blob };
-        shell.lost(job, 0, other, "of an earlier run".to_owned());
-        shell.lost(job, 1, blob, "there is no such segment".to_owned());
+        shell.lost(job, Unit::Prove(0), other, "of an earlier run".to_owned());
+        shell.lost(job, Unit::Prove(1), blob, "there is no such segment".to_owned());
         assert_eq!(shell.open[&job].cut_off, 0);
         for _ in 0..2 * RUNS_MAX {
-            shell.lost(job, 0, blob, "it is lost".to_owned());
+            shell.lost(job, Unit::Prove(0), blob, "it is lost".to_owned());
         }
         assert_eq!((shell.open[&job].cut_off, shell.open[&job].row.runs), (1, 1));
         assert!(shell.core.job(&job).unwrap().is_open() && shell.db.execution(job).unwrap().is_none());

@@ -117,8 +117,8 @@ mod tests {
         let (_dir, mut tasks, mut fed_back) = gateway(Storage::PeerFirst(nobody())).await;
         let (shelf, archiving) = Shelf::of(Storage::PeerFirst(nobody()), &tasks.store);
         tasks.shelf = shelf;
-        tasks.keep_segment(JOB, false, segment()).await.unwrap();
-        assert!(matches!(fed_back.try_recv(), Ok(Feedback::Segment { job: JOB, .. })));
+        tasks.keep_piece(JOB, false, segment().into()).await.unwrap();
+        assert!(matches!(fed_back.try_recv(), Ok(Feedback::Piece { job: JOB, .. })));
         // It gives up, with every pause that it makes, and the blob is where it was.
         tasks.shelf = Shelf::None;
         archiving.unwrap().await.unwrap();
@@ -132,13 +132,13 @@ mod tests {
         let (shelf, archiving) = Shelf::of(Storage::PeerFirst(Depot::new(stub.bee(), None)), &tasks.store);
         tasks.shelf = shelf;
         tasks.admit_private().unwrap();
-        tasks.keep_segment(JOB, true, segment()).await.unwrap();
-        tasks.keep_segment(JOB, false, SegmentReport { index: 1, ..segment() }).await.unwrap();
+        tasks.keep_piece(JOB, true, segment().into()).await.unwrap();
+        tasks.keep_piece(JOB, false, SegmentReport { index: 1, ..segment() }.into()).await.unwrap();
         tasks.shelf = Shelf::None;
         archiving.unwrap().await.unwrap();
         assert_eq!(stub.count("POST /bytes"), 1, "the one that is not private");
 
-        let Ok(Feedback::Segment { segment: private, .. }) = fed_back.try_recv() else { panic!("it is offered") };
+        let Ok(Feedback::Piece { piece: private, .. }) = fed_back.try_recv() else { panic!("it is offered") };
         let key = private.key.expect("it is encrypted");
         assert!(!format!("{private:?}").contains(&format!("{:?}", key.0)), "no key in what is shown");
         assert!(!tasks.store.has(&private.blob).unwrap(), "nobody gets it as a plain blob");
@@ -161,7 +161,7 @@ mod tests {
         let (_dir, mut tasks, mut fed_back) = gateway(Storage::Embedded).await;
         let (shelf, archiving) = Shelf::of(Storage::PeerFirst(Depot::new(stub.bee(), None)), &tasks.store);
         tasks.shelf = shelf;
-        tasks.keep_segment(JOB, false, segment()).await.unwrap();
+        tasks.keep_piece(JOB, false, segment().into()).await.unwrap();
         assert!(fed_back.try_recv().is_ok());
         tasks.shelve_receipt(tasks.store.put_blob(&receipts(), &bytes(9_000)).unwrap()).await;
         tasks.shelf = Shelf::None;
@@ -175,7 +175,7 @@ mod tests {
     async fn what_only_the_bee_node_hands_out_is_there_before_it_is_offered() {
         let stub = Stub::start(bee_that_takes_all).await;
         let (_dir, tasks, mut fed_back) = gateway(Storage::BeeOnly(Depot::new(stub.bee(), None))).await;
-        tasks.keep_segment(JOB, false, segment()).await.unwrap();
+        tasks.keep_piece(JOB, false, segment().into()).await.unwrap();
         assert_eq!(stub.count("POST /bytes"), 1);
         assert!(fed_back.try_recv().is_ok());
 
@@ -184,7 +184,7 @@ mod tests {
             _ => bee_that_takes_all(seen),
         });
         let (_dir, tasks, mut fed_back) = gateway(Storage::BeeOnly(Depot::new(stub.await.bee(), None))).await;
-        let why = tasks.keep_segment(JOB, false, segment()).await.unwrap_err();
+        let why = tasks.keep_piece(JOB, false, segment().into()).await.unwrap_err();
         assert!(why.starts_with("segment 0 could not be uploaded") && why.contains("dilute the batch"), "{why}");
         assert!(fed_back.try_recv().is_err(), "it is offered to nobody");
     }

@@ -15,6 +15,7 @@ use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
 use manyhands_proto::worker::Identity;
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId};
+use manyhands_zkvm::Reliance;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -38,8 +39,10 @@ const TIE_UP: Duration = Duration::from_secs(5);
 pub(crate) struct OpenJob {
     pub(crate) row: JobRow,
     pub(crate) journal: Vec<u8>,
-    /// The claims that the guest relied on, as its last segment says.
-    pub(super) relied_on: Vec<Digest>,
+    /// What the guest relied on, as its last segment says.
+    pub(super) relied_on: Vec<Reliance>,
+    /// What its keccak requests claim, in their order.
+    pub(super) requests: Vec<Digest>,
     pub(crate) receipt: Option<BlobRef>,
     pub(crate) log: Vec<u8>,
     pub(crate) incidents: VecDeque<Incident>,
@@ -120,6 +123,7 @@ impl Shell {
             row,
             journal: Vec::new(),
             relied_on: Vec::new(),
+            requests: Vec::new(),
             receipt: None,
             log: Vec::new(),
             incidents: VecDeque::new(),
@@ -206,11 +210,11 @@ impl Shell {
                     open.log.extend(bytes.into_iter().take(room));
                 }
             }
-            Feedback::Segment { job, .. } if !self.open.contains_key(&job) => self.let_go_late(job),
-            Feedback::Segment { job, segment } => {
-                let written = self.db.add_segment(job, &segment);
+            Feedback::Piece { job, .. } if !self.open.contains_key(&job) => self.let_go_late(job),
+            Feedback::Piece { job, piece } => {
+                let written = self.db.add_piece(job, &piece);
                 self.or_broken(job, written);
-                self.segmented(job, segment);
+                self.cut(job, piece);
             }
             Feedback::Executed { job, execution } => {
                 let written = self.db.add_execution(job, &execution);
@@ -223,7 +227,7 @@ impl Shell {
                 }
             }
             Feedback::CutOff { job, reason } => self.cut_off(job, reason),
-            Feedback::Lost { job, index, blob, reason } => self.lost(job, index, blob, reason),
+            Feedback::Lost { job, unit, blob, reason } => self.lost(job, unit, blob, reason),
             Feedback::StillHeld { job } => drop(self.loose.insert(job)),
             Feedback::Addresses(addresses) => {
                 self.me.addresses.clone_from(&addresses);

@@ -9,14 +9,14 @@ use manyhands_core::{Check, Checked, Parts, Refusal};
 use manyhands_net::Net;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
 use manyhands_proto::message::{Blame, Holder};
-use manyhands_proto::worker::{Execution, SegmentReport, Task};
-use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId};
+use manyhands_proto::worker::{Execution, KeccakReport, SegmentReport, Task};
+use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Po2, Unit};
 use manyhands_zkvm::{AssumptionReceipt, composite_receipt, succinct_receipt};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::inputs::Held;
-use super::jobs_db::{JobRow, SegmentRow};
+use super::jobs_db::{JobRow, Piece};
 use super::owners::{claims_of, owner_of, receipts};
 use super::shelf::Shelf;
 use super::turns::Turns;
@@ -33,14 +33,14 @@ pub(crate) enum Feedback {
     Core(Box<Input<Zkvm>>),
     /// The guest wrote something.
     Log { job: JobId, bytes: Vec<u8> },
-    /// A segment was cut and stored.
-    Segment { job: JobId, segment: SegmentRow },
+    /// A segment was cut, or a keccak request made, and stored.
+    Piece { job: JobId, piece: Piece },
     /// The guest ended well.
     Executed { job: JobId, execution: Box<Execution> },
     /// The guest's run was cut off, through no fault of its own as far as can be seen.
     CutOff { job: JobId, reason: String },
-    /// A segment's blob is not in the store any more.
-    Lost { job: JobId, index: u32, blob: BlobRef, reason: String },
+    /// The blob of a segment or keccak request is not in the store any more.
+    Lost { job: JobId, unit: Unit, blob: BlobRef, reason: String },
     /// The job has ended, and its blobs could not be released.
     StillHeld { job: JobId },
     /// Where the gateway can be dialled now.
@@ -100,7 +100,7 @@ impl Tasks {
         on_store(&self.store, work).await
     }
 
-    /// Steps I and II: runs the guest; each segment is stored as it appears.
+    /// Steps I and II: runs the guest; each segment and keccak request is stored as it appears.
     pub(crate) async fn execute(self, row: JobRow) {
         let Ok(_turn) = self.executions.acquire().await else { return };
         let job = row.job;
@@ -118,15 +118,14 @@ impl Tasks {
         }
     }
 
-    /// Looks whether a segment's blob is there and whole, and says so if it is not.
-    pub(crate) async fn look_at(self, job: JobId, segments: Vec<SegmentRow>) {
-        for segment in segments {
-            let SegmentRow { index, blob, key, .. } = segment;
+    /// Looks whether the blobs that a guest left are there and whole, and says so if they are not.
+    pub(crate) async fn look_at(self, job: JobId, pieces: Vec<Piece>) {
+        for Piece { unit, blob, key, .. } in pieces {
             let read = self.on_store(move |store| read_input(store, blob, key).map(drop));
             let Some(error) = read.await.err().filter(StoreError::is_absence) else { continue };
-            tracing::warn!(%job, index, blob = %blob.reference.short(), %error, "a segment is lost");
-            let reason = format!("segment {index} is lost: {error}");
-            let _ = self.feedback.send(Feedback::Lost { job, index, blob, reason }).await;
+            tracing::warn!(%job, %unit, blob = %blob.reference.short(), %error, "what it works on is lost");
+            let reason = format!("{} is lost: {error}", named(unit));
+            let _ = self.feedback.send(Feedback::Lost { job, unit, blob, reason }).await;
         }
     }
 
@@ -157,26 +156,28 @@ impl Tasks {
         loop {
             // Returning early drops the worker, which ends the guest.
             match worker.hear().await? {
-                Heard::Segment(segment) => self.keep_segment(row.job, row.circle.is_some(), segment).await?,
+                Heard::Segment(segment) => self.keep_piece(row.job, row.circle.is_some(), segment.into()).await?,
+                Heard::Keccak(request) => self.keep_piece(row.job, row.circle.is_some(), request.into()).await?,
                 Heard::Log(bytes) => drop(self.feedback.send(Feedback::Log { job: row.job, bytes }).await),
                 Heard::Ended(execution) => return Ok(*execution),
             }
         }
     }
 
-    pub(super) async fn keep_segment(&self, job: JobId, is_private: bool, report: SegmentReport) -> Result<(), String> {
-        let (index, bytes) = (report.index, report.blob.into_vec());
+    pub(super) async fn keep_piece(&self, job: JobId, is_private: bool, fresh: Fresh) -> Result<(), String> {
+        let Fresh { unit, po2, claim, bytes } = fresh;
+        let name = named(unit);
         let kept = if is_private {
             self.keep_sealed(owner_of(job), bytes).await.map(|(blob, key)| (blob, Some(key)))
         } else {
             self.keep(owner_of(job), bytes).await.map(|blob| (blob, None))
         };
-        let (blob, key) = kept.map_err(|error| format!("segment {index} could not be stored: {error}"))?;
+        let (blob, key) = kept.map_err(|error| format!("{name} could not be stored: {error}"))?;
         if key.is_none() {
-            self.shelve(blob).await.map_err(|why| format!("segment {index} could not be uploaded: {why}"))?;
+            self.shelve(blob).await.map_err(|why| format!("{name} could not be uploaded: {why}"))?;
         }
-        let segment = SegmentRow { index, po2: report.po2, claim: report.claim.into_vec(), blob, key };
-        let _ = self.feedback.send(Feedback::Segment { job, segment }).await;
+        let piece = Piece { unit, po2, claim, blob, key };
+        let _ = self.feedback.send(Feedback::Piece { job, piece }).await;
         Ok(())
     }
 
@@ -289,6 +290,35 @@ impl Tasks {
     }
 }
 
+/// What a worker says of a segment or of a keccak request, before it is stored.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    unit: Unit,
+    po2: Po2,
+    claim: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl From<SegmentReport> for Fresh {
+    fn from(report: SegmentReport) -> Self {
+        let (claim, bytes) = (report.claim.into_vec(), report.blob.into_vec());
+        Self { unit: Unit::Prove(report.index), po2: report.po2, claim, bytes }
+    }
+}
+
+impl From<KeccakReport> for Fresh {
+    fn from(report: KeccakReport) -> Self {
+        let (claim, bytes) = (report.claim.0.to_vec(), report.blob.into_vec());
+        Self { unit: Unit::Keccak(report.index), po2: report.po2, claim, bytes }
+    }
+}
+
+/// What a unit works on, for people.
+pub(super) fn named(unit: Unit) -> String {
+    let index = unit.range().start;
+    if matches!(unit, Unit::Keccak(_)) { format!("keccak request {index}") } else { format!("segment {index}") }
+}
+
 /// Why a guest's run came to no end.
 enum CutShort {
     /// The worker's word, or its death.
@@ -372,16 +402,18 @@ pub(crate) mod tests {
         let job = JobId([1; 16]);
         let plain = tasks.keep(owner_of(job), vec![5; 20_000]).await.unwrap();
         let (sealed, key) = tasks.keep_sealed(owner_of(job), vec![6; 20_000]).await.unwrap();
-        let segment = |blob, key| SegmentRow { index: 3, po2: manyhands_proto::Po2::MIN, claim: Vec::new(), blob, key };
-        let segments = [segment(plain, None), segment(sealed, Some(key))];
-        for lost in segments {
+        let piece = |unit, blob, key| Piece { unit, po2: Po2::MIN, claim: Vec::new(), blob, key };
+        for lost in [piece(Unit::Prove(3), plain, None), piece(Unit::Keccak(3), sealed, Some(key))] {
+            let (expected, name) = (lost.unit, named(lost.unit));
             tasks.clone().look_at(job, vec![lost.clone()]).await;
             assert!(fed_back.try_recv().is_err(), "it is there");
             store.release(&owner_of(job), &lost.blob.reference).unwrap();
             tasks.clone().look_at(job, vec![lost]).await;
             let told = fed_back.try_recv().unwrap();
             assert!(
-                matches!(told, Feedback::Lost { job: of, index: 3, reason, .. } if of == job && reason.contains("is lost"))
+                matches!(&told, Feedback::Lost { job: of, unit, reason, .. }
+                    if *of == job && *unit == expected && reason.starts_with(&format!("{name} is lost"))),
+                "{told:?}"
             );
         }
     }

@@ -62,6 +62,8 @@ pub(crate) fn inputs_of(lease: LeaseId) -> Owner {
         Unit::Lift(index) => format!("l{index:x}"),
         Unit::Join { start, end, .. } => format!("j{start:x}-{end:x}"),
         Unit::Resolve { index, .. } => format!("r{index:x}"),
+        Unit::Keccak(index) => format!("k{index:x}"),
+        Unit::Union { start, end, .. } => format!("u{start:x}-{end:x}"),
     };
     Owner::new(format!("{} {unit} {:x}", lease.job, lease.attempt)).unwrap_or_else(|_| Owner::from(JobId::default()))
 }
@@ -78,7 +80,7 @@ fn is_of_lease(owner: &Owner) -> bool {
     let mut words = owner.as_str().split(' ');
     let (job, unit, attempt) = (words.next(), words.next(), words.next());
     let is_job = |word: &str| word.parse::<JobId>().is_ok();
-    let is_unit = |word: &str| word.starts_with(['p', 'l', 'j', 'r']) && word.len() > 1;
+    let is_unit = |word: &str| word.starts_with(['p', 'l', 'j', 'r', 'k', 'u']) && word.len() > 1;
     let is_attempt = |word: &str| u32::from_str_radix(word, 16).is_ok();
     owner.as_str() == MADE
         || (words.next().is_none()
@@ -244,6 +246,8 @@ fn task_of(lease: &Lease, inputs: Vec<Vec<u8>>) -> Option<Task> {
         Unit::Lift(_) => Task::Lift { receipt: inputs.next()? },
         Unit::Join { .. } => Task::Join { left: inputs.next()?, right: inputs.next()? },
         Unit::Resolve { .. } => Task::Resolve { conditional: inputs.next()?, assumption: inputs.next()? },
+        Unit::Keccak(_) => Task::Keccak { request: inputs.next()? },
+        Unit::Union { .. } => Task::Union { left: inputs.next()?, right: inputs.next()? },
     })
 }
 
@@ -260,11 +264,13 @@ mod tests {
         let largest = Unit::Join { start: u32::MAX, mid: u32::MAX, end: u32::MAX };
         let resolve = Unit::Resolve { segments: u32::MAX, index: 1 };
         let units = [Unit::Prove(1), Unit::Lift(1), Unit::Join { start: 1, mid: 2, end: 3 }, largest, resolve];
+        let keccaks = [Unit::Keccak(1), Unit::Union { start: 1, mid: 2, end: 3 }];
         let leases = units
             .into_iter()
+            .chain(keccaks)
             .flat_map(|unit| [1, 2, u32::MAX].map(|attempt| LeaseId { job: JobId([0xff; 16]), unit, attempt }));
         let owners: std::collections::BTreeSet<Owner> = leases.map(inputs_of).collect();
-        assert_eq!(owners.len(), 15);
+        assert_eq!(owners.len(), 21);
         assert!(!owners.contains(&Owner::from(JobId::default())), "a name is too long");
         assert!(owners.iter().all(is_of_lease));
     }

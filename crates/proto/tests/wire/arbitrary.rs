@@ -1,10 +1,11 @@
 //! Arbitrary bytes never panic and never have two readings; arbitrary values come back as they were.
 
+use manyhands_proto::limits::KECCAKS_MAX;
 use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, KeccakReport, Report, SegmentReport, Task};
 use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -40,6 +41,12 @@ fn unit() -> impl Strategy<Value = Unit> {
             mid: start + left,
             end: start + left + right
         }),
+        (0..KECCAKS_MAX).prop_map(Unit::Keccak),
+        (0_u32..1 << 12, 1_u32..1 << 12, 1_u32..1 << 12).prop_map(|(start, left, right)| Unit::Union {
+            start,
+            mid: start + left,
+            end: start + left + right
+        }),
     ]
 }
 
@@ -61,7 +68,7 @@ fn holder() -> impl Strategy<Value = Holder> {
 }
 
 fn timing() -> impl Strategy<Value = Timing> {
-    let kind = prop_oneof![Just(UnitKind::Prove), Just(UnitKind::Lift), Just(UnitKind::Join)];
+    let kind = prop_oneof![Just(UnitKind::Prove), Just(UnitKind::Lift), Just(UnitKind::Join), Just(UnitKind::Keccak)];
     (kind, po2(), any::<u64>()).prop_map(|(kind, po2, elapsed_ms)| Timing { kind, po2, elapsed_ms })
 }
 
@@ -85,7 +92,7 @@ fn lease() -> impl Strategy<Value = Lease> {
     (lease_id(), vec(blob(4 << 20), 2), key, po2(), nonce(), times, vec(holder(), 0..=4)).prop_map(
         |(id, mut inputs, key, po2, nonce, (deadline_ms, heartbeat_ms), holders)| {
             inputs.truncate(id.unit.inputs());
-            let key = key.map(BlobKey).filter(|_| matches!(id.unit, Unit::Prove(_)));
+            let key = key.map(BlobKey).filter(|_| id.unit.is_first());
             Lease { id, inputs, key, po2, nonce, deadline_ms, heartbeat_ms, holders }
         },
     )
@@ -152,6 +159,8 @@ fn task() -> impl Strategy<Value = Task> {
         bytes().prop_map(|receipt| Task::Lift { receipt }),
         (bytes(), bytes()).prop_map(|(left, right)| Task::Join { left, right }),
         (bytes(), bytes()).prop_map(|(conditional, assumption)| Task::Resolve { conditional, assumption }),
+        bytes().prop_map(|request| Task::Keccak { request }),
+        (bytes(), bytes()).prop_map(|(left, right)| Task::Union { left, right }),
     ]
 }
 
@@ -180,7 +189,13 @@ fn report() -> impl Strategy<Value = Report> {
             Report::Executed(Box::new(Execution { image_id, segments, user_cycles, total_cycles, journal }))
         },
     );
+    let keccak = (any::<u32>(), po2(), any::<[u8; 32]>(), bytes(), any::<u64>()).prop_map(
+        |(index, po2, claim, blob, blob_bytes)| {
+            Report::Keccak(KeccakReport { index, po2, claim: Digest(claim), blob, blob_bytes })
+        },
+    );
     prop_oneof![
+        keccak,
         (any::<String>(), any::<bool>()).prop_map(|(zkvm, recursion)| Report::Identity(Identity { zkvm, recursion })),
         segment,
         (any::<bool>(), bytes()).prop_map(|(stderr, bytes)| Report::Log { stderr, bytes }),

@@ -2,7 +2,7 @@
 
 use manyhands_proto::codec::Checked;
 use manyhands_proto::limits::{
-    ADDRESS_CHARS_MAX, ADDRESSES_MAX, ASSUMPTIONS_MAX, CONTROL_BYTES_MAX, HOLDERS_MAX, NOTICE_BYTES_MAX,
+    ADDRESS_CHARS_MAX, ADDRESSES_MAX, ASSUMPTIONS_MAX, CONTROL_BYTES_MAX, HOLDERS_MAX, KECCAKS_MAX, NOTICE_BYTES_MAX,
     RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX, TIMINGS_MAX,
 };
 use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage};
@@ -150,11 +150,14 @@ fn units_are_possible_wherever_they_are() {
     let bad = [
         (Unit::Prove(u32::MAX), "a segment index is out of range"),
         (Unit::Lift(u32::MAX), "a segment index is out of range"),
-        (join(0, 0, 1), "a join's parts must be neighbours"),
-        (join(1, 1, 1), "a join's parts must be neighbours"),
-        (join(0, 2, 2), "a join's parts must be neighbours"),
-        (join(5, 4, 6), "a join's parts must be neighbours"),
-        (join(u32::MAX, 0, 1), "a join's parts must be neighbours"),
+        (join(0, 0, 1), "a join's or a union's parts must be neighbours"),
+        (join(1, 1, 1), "a join's or a union's parts must be neighbours"),
+        (join(0, 2, 2), "a join's or a union's parts must be neighbours"),
+        (join(5, 4, 6), "a join's or a union's parts must be neighbours"),
+        (join(u32::MAX, 0, 1), "a join's or a union's parts must be neighbours"),
+        (Unit::Union { start: 3, mid: 3, end: 4 }, "a join's or a union's parts must be neighbours"),
+        (Unit::Union { start: 0, mid: 1, end: KECCAKS_MAX + 1 }, "a keccak request is out of range"),
+        (Unit::Keccak(KECCAKS_MAX), "a keccak request is out of range"),
         (Unit::Resolve { segments: 0, index: 0 }, "an assumption is out of range"),
         (Unit::Resolve { segments: 1, index: ASSUMPTIONS_MAX as u32 }, "an assumption is out of range"),
         (Unit::Resolve { segments: 1, index: u32::MAX }, "an assumption is out of range"),

@@ -5,7 +5,7 @@ use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, Report, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, KeccakReport, Report, SegmentReport, Task};
 use manyhands_proto::{
     BlobRef, DecodeError, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit, decode, encode,
 };
@@ -87,6 +87,8 @@ variants!(RESPONSES, response_name, Response, {
     Response::Lease(lease) if matches!(lease.id.unit, Unit::Prove(_)) => "response.lease.prove",
     Response::Lease(lease) if matches!(lease.id.unit, Unit::Lift(_)) => "response.lease.lift",
     Response::Lease(lease) if matches!(lease.id.unit, Unit::Join { .. }) => "response.lease.join",
+    Response::Lease(lease) if matches!(lease.id.unit, Unit::Keccak(_)) => "response.lease.keccak",
+    Response::Lease(lease) if matches!(lease.id.unit, Unit::Union { .. }) => "response.lease.union",
     Response::Lease(_) => "response.lease.resolve",
     Response::Wait { .. } => "response.wait",
     Response::Stale => "response.stale",
@@ -105,6 +107,8 @@ variants!(TASKS, task_name, Task, {
     Task::Lift { .. } => "task.lift",
     Task::Join { .. } => "task.join",
     Task::Resolve { .. } => "task.resolve",
+    Task::Keccak { .. } => "task.keccak",
+    Task::Union { .. } => "task.union",
 });
 
 variants!(REPORTS, report_name, Report, {
@@ -121,6 +125,7 @@ variants!(REPORTS, report_name, Report, {
     Report::Failed(Failure::NoRecursion) => "report.failed.no_recursion",
     Report::Failed(Failure::Unsupported(_)) => "report.failed.unsupported",
     Report::Failed(Failure::Prover(_)) => "report.failed.prover",
+    Report::Keccak(_) => "report.keccak",
 });
 
 pub fn name(sample: &Sample) -> &'static str {
@@ -174,6 +179,7 @@ pub fn capabilities() -> Capabilities {
         timings: vec![
             Timing { kind: UnitKind::Prove, po2: po2(16), elapsed_ms: 28_000 },
             Timing { kind: UnitKind::Join, po2: po2(24), elapsed_ms: u64::MAX },
+            Timing { kind: UnitKind::Keccak, po2: po2(14), elapsed_ms: 70_000 },
         ],
     }
 }
@@ -186,7 +192,7 @@ pub fn lease(unit: Unit, size: u8) -> Lease {
     Lease {
         id: lease_id(unit, 2),
         inputs: vec![blob(); unit.inputs()],
-        key: (unit.kind() == UnitKind::Prove).then(|| BlobKey(run(0xa0))),
+        key: unit.is_first().then(|| BlobKey(run(0xa0))),
         po2: po2(size),
         nonce: nonce(),
         deadline_ms: 114_000,
@@ -219,6 +225,8 @@ fn responses() -> Vec<Response> {
         Response::Lease(Box::new(lease(Unit::Lift(0), 14))),
         Response::Lease(Box::new(lease(JOIN, 24))),
         Response::Lease(Box::new(lease(RESOLVE, 16))),
+        Response::Lease(Box::new(lease(Unit::Keccak(300), 14))),
+        Response::Lease(Box::new(lease(Unit::Union { start: 0, mid: 4, end: 6 }, 14))),
         Response::Wait { retry_ms: 10_000 },
         Response::Stale,
         Response::Refused { reason: "no heartbeat for 25 s".to_owned(), retry_ms: 60_000 },
@@ -252,6 +260,8 @@ fn tasks() -> Vec<Task> {
         Task::Lift { receipt: bytes(b"receipt") },
         Task::Join { left: bytes(b"left"), right: bytes(b"right") },
         Task::Resolve { conditional: bytes(b"conditional"), assumption: bytes(b"assumption") },
+        Task::Keccak { request: bytes(b"request") },
+        Task::Union { left: bytes(b"left"), right: bytes(b"right") },
     ]
 }
 
@@ -289,6 +299,14 @@ fn reports() -> Vec<Report> {
         Failure::Prover("out of memory".to_owned()),
     ];
     reports.extend(failures.into_iter().map(Report::Failed));
+    let claim = Digest(run(0x20));
+    reports.push(Report::Keccak(KeccakReport {
+        index: 2,
+        po2: po2(14),
+        claim,
+        blob: bytes(b"blob"),
+        blob_bytes: 16_205,
+    }));
     reports
 }
 

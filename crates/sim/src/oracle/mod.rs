@@ -14,8 +14,8 @@ mod proofs;
 pub use proofs::FakeProofs;
 pub(crate) use proofs::{Claim, Receipt, Receipts, segment_reference};
 
-/// Why an assumption cannot be there to be resolved.
-const NOTHING_ASSUMED: &str = "the simulated guests rely on no other proofs";
+/// Why nothing can be there to be resolved.
+const NOTHING_ASSUMED: &str = "the simulated guests rely on no other proofs, and leave no keccak permutations";
 
 /// A rule that was broken: the seed and the moment that show it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +167,9 @@ impl Oracle {
                 }
                 progress.ranges.insert(start, end).is_none()
             }
-            Unit::Resolve { .. } => return Err(format!("{lease}: {NOTHING_ASSUMED}")),
+            Unit::Resolve { .. } | Unit::Keccak(_) | Unit::Union { .. } => {
+                return Err(format!("{lease}: {NOTHING_ASSUMED}"));
+            }
         };
         if is_new { Ok(()) } else { Err(format!("{lease} is accepted, and the unit was accepted before")) }
     }
@@ -215,7 +217,7 @@ impl Progress {
             Unit::Prove(index) => self.proofs.contains(&index),
             Unit::Lift(index) => self.lifts.contains(&index),
             Unit::Join { start, end, .. } => self.ranges.get(&start) == Some(&end),
-            Unit::Resolve { .. } => false,
+            Unit::Resolve { .. } | Unit::Keccak(_) | Unit::Union { .. } => false,
         }
     }
 }

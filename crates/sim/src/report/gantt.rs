@@ -40,7 +40,7 @@ impl BandKind {
         match (attempt.unit.kind(), attempt.end) {
             (UnitKind::Prove, End::Won) => Self::Proofs,
             (UnitKind::Prove, _) => Self::LostProofs,
-            (UnitKind::Lift, _) => Self::Lifts,
+            (UnitKind::Lift | UnitKind::Keccak, _) => Self::Lifts,
             (UnitKind::Join, _) => Self::Joins,
         }
     }

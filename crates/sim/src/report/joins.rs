@@ -30,7 +30,7 @@ pub fn joins_left(run: &Run) -> Vec<JoinsLeft> {
     let mut won: BTreeMap<u32, Vec<&AttemptRun>> = BTreeMap::new();
     for attempt in run.attempts.iter().filter(|attempt| attempt.end == End::Won) {
         match attempt.unit {
-            Unit::Prove(_) | Unit::Resolve { .. } => {}
+            Unit::Prove(_) | Unit::Resolve { .. } | Unit::Keccak(_) | Unit::Union { .. } => {}
             Unit::Lift(_) => lifts.push(slot_ms(attempt)),
             Unit::Join { .. } => joins.push(slot_ms(attempt)),
         }
@@ -54,7 +54,7 @@ fn left_of(job: &JobRun, won: &[&AttemptRun], lift_ms: u64, join_ms: u64) -> Opt
         match attempt.unit {
             // The slot is free when the receipt is handed over; it is verified by the last proof at the latest.
             Unit::Prove(index) => _ = proofs.insert(index, attempt.freed_ms.min(last_ms)),
-            Unit::Lift(_) | Unit::Resolve { .. } => {}
+            Unit::Lift(_) | Unit::Resolve { .. } | Unit::Keccak(_) | Unit::Union { .. } => {}
             Unit::Join { mid, .. } => _ = tree.insert(attempt.unit.range(), (mid, attempt.freed_ms)),
         }
     }

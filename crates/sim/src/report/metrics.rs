@@ -149,6 +149,8 @@ fn tallies(attempts: &[AttemptRun]) -> (Tally, Tally, Tally) {
             UnitKind::Prove => prove.add(attempt),
             UnitKind::Lift => lift.add(attempt),
             UnitKind::Join => join.add(attempt),
+            // No simulated guest has any.
+            UnitKind::Keccak => {}
         }
     }
     (prove, lift, join)

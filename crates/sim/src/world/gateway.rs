@@ -5,7 +5,7 @@ use manyhands_core::requester::{AskId, Command, Event, Input};
 use manyhands_core::sizing::Cut;
 use manyhands_core::{Parts, Survey, Time};
 use manyhands_proto::message::{Request, Response};
-use manyhands_proto::{BlobRef, JobId, Po2};
+use manyhands_proto::{BlobRef, JobId, Po2, Unit};
 
 use super::{Happening, World, job_id, job_number};
 use crate::draw::{About, Draw};
@@ -61,13 +61,19 @@ impl World<'_> {
         let segment = SegmentInfo { index, po2, claim: Claim::new(job, index) };
         self.tell_gateway(gateway, Input::Segmented { job: id, segment })?;
         let blob = BlobRef { reference: segment_reference(job, index), size_bytes: segment_bytes(po2) };
-        self.tell_gateway(gateway, Input::Stored { job: id, index, blob, key: None })?;
+        self.tell_gateway(gateway, Input::Stored { job: id, unit: Unit::Prove(index), blob, key: None })?;
         if index + 1 < segments {
             self.later(load.cut_ms, Happening::Cut { job, index: index + 1 });
             return Ok(());
         }
         let total_cycles = u64::from(segments).saturating_mul(po2.cycles());
-        let info = ExecutionInfo { segments, user_cycles: load.user_cycles(), total_cycles, assumptions: Vec::new() };
+        let info = ExecutionInfo {
+            segments,
+            user_cycles: load.user_cycles(),
+            total_cycles,
+            assumptions: Vec::new(),
+            keccaks: 0,
+        };
         self.tell_gateway(gateway, Input::Executed { job: id, result: Ok(info) })
     }
 

@@ -350,5 +350,7 @@ pub(super) fn unit_names(unit: Unit) -> [u64; 2] {
         Unit::Lift(index) => [1, u64::from(index)],
         Unit::Join { start, mid, end } => [2 + u64::from(mid), u64::from(start) << 32 | u64::from(end)],
         Unit::Resolve { segments, index } => [u64::MAX, u64::from(segments) << 32 | u64::from(index)],
+        Unit::Keccak(index) => [u64::MAX - 1, u64::from(index)],
+        Unit::Union { start, end, .. } => [u64::MAX - 2, u64::from(start) << 32 | u64::from(end)],
     }
 }

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, SEGMENT_BYTES_MAX};
-use manyhands_proto::worker::{Execution, Failure, GuestInput, Report, SegmentReport};
+use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, KECCAKS_MAX, SEGMENT_BYTES_MAX};
+use manyhands_proto::worker::{Execution, Failure, GuestInput, KeccakReport, Report, SegmentReport};
 use manyhands_proto::{Digest, Po2};
 use risc0_binfmt::ExitCode;
 use risc0_zkvm::sha::Digestible;
@@ -19,7 +19,13 @@ use serde_bytes::ByteBuf;
 
 use super::blob::Blob;
 use super::guarded;
+use super::keccak::Request;
 use crate::{ClaimError, PO2_MAX, from_proto, is_provable, program, to_proto};
+
+/// Size of keccak proofs: the largest whose circuit needs less memory than a lift, which every node needs that does them. Peak memory and
+/// CPU time with its lift, and permutations: 2^14 1.50 GB, 182 s, 81; 2^15 1.50 GB, 277 s, 163; 2^16 1.81 GB and more, 327 (own
+/// measurement, `crates/worker/examples/keccak.rs`).
+const KECCAK_PO2: u32 = 15;
 
 /// Bytes of a file that are read at once.
 const INPUT_PIECE_BYTES: usize = 1 << 16;
@@ -44,8 +50,8 @@ pub struct ExecuteTask<'a> {
 /// Where reports go while the guest runs: segments from a thread of the executor, the guest's output from the caller's.
 pub type Sink<'a> = dyn Fn(Report) -> io::Result<()> + Sync + 'a;
 
-/// Runs a guest to its end. `sink` gets a [`Report::Segment`] for each segment, in order, and a [`Report::Log`] for what the guest
-/// writes, up to [`GUEST_LOG_BYTES_MAX`]. Nothing accumulates but the journal.
+/// Runs a guest to its end. `sink` gets a [`Report::Segment`] for each segment and a [`Report::Keccak`] for each keccak request, in order,
+/// and a [`Report::Log`] for what the guest writes, up to [`GUEST_LOG_BYTES_MAX`]. Nothing accumulates but the journal.
 ///
 /// # Errors
 /// [`Failure`] with the guest's own words when it panicked.
@@ -92,7 +98,8 @@ fn run(
         .read_fd(0, input)
         .stdout(log(false))
         .stderr(log(true))
-        .coprocessor_callback(NoKeccak)
+        .keccak_max_po2(KECCAK_PO2)?
+        .coprocessor_callback(Requests { sink, blobs: task.blobs, count: 0, total_cycles })
         .build()?;
     ExecutorImpl::from_elf(env, task.program)?.run_with_callback(|segment| {
         let report = report(&segment, task.blobs)?;
@@ -123,9 +130,6 @@ fn report(segment: &Segment, with_blob: bool) -> anyhow::Result<SegmentReport> {
 }
 
 fn outcome(session: Session, total_cycles: u64) -> Result<Execution, Failure> {
-    if !session.mmr_assumptions.is_empty() {
-        return Err(Failure::Unsupported(KECCAK.into()));
-    }
     match session.exit_code {
         ExitCode::Halted(0) => {}
         ExitCode::Halted(code) => return Err(Failure::Guest(format!("it ended with exit code {code}"))),
@@ -147,7 +151,6 @@ const LIMIT_EXCEEDED: &str = "Session limit exceeded";
 const NO_ASSUMPTION: &str = "no receipt found to resolve assumption";
 /// The same for who submitted it.
 const NOT_GIVEN: &str = "it relies on another program's receipt (env::verify) that was not given as an assumption (`--assumption FILE`, or `assumptions` of a Bonsai session)";
-const KECCAK: &str = "keccak proofs (the guest uses the keccak accelerator)";
 const TOO_SMALL: &str = "too small for instruction";
 
 fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
@@ -160,6 +163,9 @@ fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
     }
     if let Some((_, which)) = text.split_once(NO_ASSUMPTION) {
         return Failure::Guest(format!("{NOT_GIVEN}{which}"));
+    }
+    if let Some(wrong) = error.chain().find_map(|cause| cause.downcast_ref::<Wrong>()) {
+        return Failure::Guest(wrong.0.clone());
     }
     if let Some(gone) = error.chain().find_map(|cause| cause.downcast_ref::<SinkError>()) {
         return Failure::Prover(gone.to_string());
@@ -190,12 +196,33 @@ struct Refused(String);
 #[error("reports cannot be written")]
 struct SinkError(#[source] io::Error);
 
-/// Ends an execution at its first keccak proof, rather than after all segments were handed out.
-struct NoKeccak;
+/// The guest did something that no prover could stand for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Wrong(String);
 
-impl CoprocessorCallback for NoKeccak {
-    fn prove_keccak(&mut self, _: ProveKeccakRequest) -> anyhow::Result<()> {
-        Err(Refused(KECCAK.into()).into())
+/// Hands the guest's keccak requests out as it makes them.
+struct Requests<'a> {
+    sink: &'a Sink<'a>,
+    blobs: bool,
+    count: u32,
+    total_cycles: &'a AtomicU64,
+}
+
+impl CoprocessorCallback for Requests<'_> {
+    fn prove_keccak(&mut self, request: ProveKeccakRequest) -> anyhow::Result<()> {
+        let index = self.count;
+        if index >= KECCAKS_MAX {
+            return Err(Refused(format!("more than {KECCAKS_MAX} keccak requests of one program")).into());
+        }
+        self.count += 1;
+        let request = Request::of(&request).map_err(Wrong)?;
+        let blob = request.encode();
+        let blob_bytes = blob.len() as u64;
+        self.total_cycles.fetch_add(request.po2.cycles(), Ordering::Relaxed);
+        let blob = ByteBuf::from(if self.blobs { blob } else { Vec::new() });
+        let report = KeccakReport { index, po2: request.po2, claim: request.claim, blob, blob_bytes };
+        (self.sink)(Report::Keccak(report)).map_err(|error| SinkError(error).into())
     }
 }
 

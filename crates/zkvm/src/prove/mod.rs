@@ -8,11 +8,13 @@
 
 mod blob;
 mod execute;
+mod keccak;
 mod recursion;
 mod segment;
 
 pub use blob::summary;
 pub use execute::{ExecuteTask, execute};
+pub use keccak::{prove_keccak, unite};
 pub use recursion::{has_recursion, join, lift, resolve};
 pub use segment::prove_segment;
 
@@ -27,6 +29,10 @@ use risc0_zkvm::{ProverOpts, ProverServer, get_prover_server};
 fn prover() -> Result<Rc<dyn ProverServer>, Failure> {
     let options = ProverOpts::succinct().with_dev_mode(false);
     get_prover_server(&options).map_err(|error| failed(&error))
+}
+
+fn require_recursion() -> Result<(), Failure> {
+    if has_recursion() { Ok(()) } else { Err(Failure::NoRecursion) }
 }
 
 /// Runs code that may panic on hostile input.

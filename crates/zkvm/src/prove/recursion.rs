@@ -3,7 +3,7 @@
 use manyhands_proto::worker::Failure;
 use risc0_zkvm::{MaybePruned, RECURSION_PO2, ReceiptClaim, SuccinctReceipt};
 
-use super::{failed, guarded, prover, unusable};
+use super::{failed, guarded, prover, require_recursion, unusable};
 use crate::verify::{check_range, decode_range, decode_segment};
 use crate::{AssumptionReceipt, Claim, encoding, seal, verifier_context};
 
@@ -58,17 +58,13 @@ pub fn resolve(conditional: &[u8], assumption: &[u8]) -> Result<Vec<u8>, Failure
     let resolved = claim.resolved().map_err(|error| unusable(&error))?;
     let assumption =
         guarded(Failure::Input, || AssumptionReceipt::decode(assumption).map_err(|error| unusable(&error)))?;
-    if claim.assumptions().first() != Some(&assumption.claim()) {
+    if !claim.assumptions().first().is_some_and(|first| first.is_met_by(assumption.proves())) {
         return Err(Failure::Input("the receipt proves another claim than the one to be resolved".into()));
     }
     let proven = assumption.receipt().map_err(|why| unusable(&why))?;
     let prover = prover()?;
     let receipt = guarded(Failure::Prover, || prover.resolve(&conditional, &proven).map_err(|error| failed(&error)))?;
     finish(receipt, &resolved)
-}
-
-fn require_recursion() -> Result<(), Failure> {
-    if has_recursion() { Ok(()) } else { Err(Failure::NoRecursion) }
 }
 
 /// A range's receipt that verifies, and its claim.

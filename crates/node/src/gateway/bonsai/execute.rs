@@ -8,7 +8,7 @@ use manyhands_api::types::Problem;
 use manyhands_core::requester::STOPPED;
 use manyhands_proto::Po2;
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
-use manyhands_proto::worker::{Execution, GuestInput, SegmentReport, Task};
+use manyhands_proto::worker::{Execution, GuestInput, KeccakReport, SegmentReport, Task};
 use serde_bytes::ByteBuf;
 use tokio::task::AbortHandle;
 
@@ -45,6 +45,10 @@ impl Seen {
         self.stats.segments += 1;
         self.stats.total_cycles = self.stats.total_cycles.saturating_add(segment.po2.cycles());
         self.stats.cycles = self.stats.cycles.saturating_add(segment.user_cycles);
+    }
+
+    fn count_keccak(&mut self, request: &KeccakReport) {
+        self.stats.total_cycles = self.stats.total_cycles.saturating_add(request.po2.cycles());
     }
 
     /// The session's end. One that came to no journal took what was seen of it.
@@ -125,6 +129,7 @@ impl Desk {
             match worker.hear().await? {
                 Heard::Ended(execution) => return Ok(*execution),
                 Heard::Segment(segment) => lock(seen).count(&segment),
+                Heard::Keccak(request) => lock(seen).count_keccak(&request),
                 Heard::Log(bytes) => lock(seen).note(&bytes),
             }
         }
