@@ -18,7 +18,7 @@ each whether it equals the committed one. Ends with 0 when all are equal, 1 when
 TEXT
 }
 
-readonly guests=(inflate tiny panics overreads loops verifies)
+readonly guests=(inflate tiny panics overreads loops verifies hashes)
 readonly target=riscv32im-risc0-zkvm-elf
 # The guest that is also committed as the linker made it.
 readonly bare=tiny
