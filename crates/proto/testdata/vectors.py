@@ -108,6 +108,7 @@ VECTORS = [
     ("task.lift", number(3) + data(b"receipt")),
     ("task.join", number(4) + data(b"left") + data(b"right")),
     ("task.resolve", number(5) + data(b"conditional") + data(b"assumption")),
+    ("task.shrink", number(6) + data(b"succinct")),
     ("report.identity", number(0) + zkvm + byte(0)),
     (
         "report.segment",

@@ -113,6 +113,7 @@ fn attempt(task: Task, reports: &Reports) -> Result<Report, Failure> {
         Task::Lift { receipt } => prove::lift(&receipt),
         Task::Join { left, right } => prove::join(&left, &right),
         Task::Resolve { conditional, assumption } => prove::resolve(&conditional, &assumption),
+        Task::Shrink { receipt } => prove::shrink(&receipt),
     }?;
     let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report::Receipt { receipt: ByteBuf::from(receipt), elapsed_ms })

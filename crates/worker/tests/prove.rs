@@ -61,5 +61,10 @@ fn hostile_inputs_cost_a_task_and_not_the_worker() {
     // Neither relies on the other.
     let resolve = Task::Resolve { conditional: fixture("lift1.receipt"), assumption: fixture("lift0.receipt") };
     assert!(matches!(worker.fail(&resolve), Failure::Input(_) | Failure::NoRecursion));
+    // Joined, but no whole receipt; and one that there is nothing to be made of. Neither costs a proof.
+    for name in ["join.receipt", "groth16.receipt"] {
+        let shrink = Task::Shrink { receipt: fixture(name) };
+        assert!(matches!(worker.fail(&shrink), Failure::Input(_) | Failure::NoRecursion), "{name}");
+    }
     assert!(matches!(worker.run(&Task::Identify).pop(), Some(Report::Identity(_))));
 }

@@ -152,6 +152,7 @@ fn task() -> impl Strategy<Value = Task> {
         bytes().prop_map(|receipt| Task::Lift { receipt }),
         (bytes(), bytes()).prop_map(|(left, right)| Task::Join { left, right }),
         (bytes(), bytes()).prop_map(|(conditional, assumption)| Task::Resolve { conditional, assumption }),
+        bytes().prop_map(|receipt| Task::Shrink { receipt }),
     ]
 }
 

@@ -105,6 +105,7 @@ variants!(TASKS, task_name, Task, {
     Task::Lift { .. } => "task.lift",
     Task::Join { .. } => "task.join",
     Task::Resolve { .. } => "task.resolve",
+    Task::Shrink { .. } => "task.shrink",
 });
 
 variants!(REPORTS, report_name, Report, {
@@ -252,6 +253,7 @@ fn tasks() -> Vec<Task> {
         Task::Lift { receipt: bytes(b"receipt") },
         Task::Join { left: bytes(b"left"), right: bytes(b"right") },
         Task::Resolve { conditional: bytes(b"conditional"), assumption: bytes(b"assumption") },
+        Task::Shrink { receipt: bytes(b"succinct") },
     ]
 }
 

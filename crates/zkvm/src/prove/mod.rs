@@ -10,11 +10,13 @@ mod blob;
 mod execute;
 mod recursion;
 mod segment;
+mod shrink;
 
 pub use blob::summary;
 pub use execute::{ExecuteTask, execute};
 pub use recursion::{has_recursion, join, lift, resolve};
 pub use segment::prove_segment;
+pub use shrink::shrink;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

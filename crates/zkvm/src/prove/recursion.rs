@@ -67,7 +67,7 @@ pub fn resolve(conditional: &[u8], assumption: &[u8]) -> Result<Vec<u8>, Failure
     finish(receipt, &resolved)
 }
 
-fn require_recursion() -> Result<(), Failure> {
+pub(super) fn require_recursion() -> Result<(), Failure> {
     if has_recursion() { Ok(()) } else { Err(Failure::NoRecursion) }
 }
 
