@@ -127,7 +127,20 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Spawn`].
     pub fn spawn(path: &Path, options: WorkerOptions) -> Result<Self, WorkerError> {
+        Self::start(Command::new(path), path, options)
+    }
+
+    /// Starts a worker that has a folder of its own for temporary files.
+    ///
+    /// # Errors
+    /// [`WorkerError::Spawn`].
+    pub fn spawn_in(path: &Path, options: WorkerOptions, folder: &Path) -> Result<Self, WorkerError> {
         let mut command = Command::new(path);
+        command.env("TMPDIR", folder);
+        Self::start(command, path, options)
+    }
+
+    fn start(mut command: Command, path: &Path, options: WorkerOptions) -> Result<Self, WorkerError> {
         if let Some(bytes) = options.memory_bytes {
             command.arg("--memory-bytes").arg(bytes.to_string());
         }

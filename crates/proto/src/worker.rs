@@ -71,6 +71,11 @@ pub enum Task {
         /// The later one.
         right: Bytes,
     },
+    /// Make a Groth16 receipt of a whole succinct one: [`Report::Receipt`]. Only a gateway asks for it, of its own worker.
+    Shrink {
+        /// The succinct receipt as people have it, with its journal.
+        receipt: Bytes,
+    },
 }
 
 /// What a guest reads from its input.

@@ -119,6 +119,7 @@ VECTORS = [
     ("task.resolve", number(5) + data(b"conditional") + data(b"assumption")),
     ("task.keccak", number(6) + data(b"request")),
     ("task.union", number(7) + data(b"left") + data(b"right")),
+    ("task.shrink", number(8) + data(b"succinct")),
     ("report.identity", number(0) + zkvm + byte(0)),
     (
         "report.segment",

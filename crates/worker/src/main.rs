@@ -2,7 +2,8 @@
 //!
 //! It reads [`Task`](manyhands_proto::worker::Task) frames from stdin and writes [`Report`](manyhands_proto::worker::Report) frames to
 //! stdout, one task at a time; `manyhands-proto` describes them. It holds nothing that must outlive a task, so cancelling one is
-//! killing the process, and a crash costs one lease. It opens no sockets and no files.
+//! killing the process, and a crash costs one lease. It opens no sockets and no files; only for a Groth16 receipt does RISC Zero's prover start
+//! `docker`, and hands it two files in the folder of temporary ones.
 //!
 //! When stdin ends, the daemon is gone, and the process ends at once: by SIGKILL in the middle of a proof.
 

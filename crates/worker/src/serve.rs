@@ -115,6 +115,7 @@ fn attempt(task: Task, reports: &Reports) -> Result<Report, Failure> {
         Task::Resolve { conditional, assumption } => prove::resolve(&conditional, &assumption),
         Task::Keccak { request } => prove::prove_keccak(&request),
         Task::Union { left, right } => prove::unite(&left, &right),
+        Task::Shrink { receipt } => prove::shrink(&receipt),
     }?;
     let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report::Receipt { receipt: ByteBuf::from(receipt), elapsed_ms })

@@ -81,9 +81,14 @@ fn hostile_inputs_cost_a_task_and_not_the_worker() {
     }
     let mut wrong = fixture("keccak0.receipt");
     wrong[5_000] ^= 1;
-    for left in [ByteBuf::from(wrong), fixture("lift0.receipt"), ByteBuf::new()] {
+    for left in [wrong, fixture("lift0.receipt"), ByteBuf::new()] {
         let union = Task::Union { left, right: fixture("keccak1.receipt") };
         assert!(matches!(worker.fail(&union), Failure::Input(_) | Failure::NoRecursion));
+    }
+    // Joined, but no whole receipt; and one that there is nothing to be made of. Neither costs a proof.
+    for name in ["join.receipt", "groth16.receipt"] {
+        let shrink = Task::Shrink { receipt: fixture(name) };
+        assert!(matches!(worker.fail(&shrink), Failure::Input(_) | Failure::NoRecursion), "{name}");
     }
     assert!(matches!(worker.run(&Task::Identify).pop(), Some(Report::Identity(_))));
 }

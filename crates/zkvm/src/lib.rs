@@ -17,6 +17,7 @@ mod program;
 pub mod prove;
 mod receipt;
 mod seal;
+mod shrink;
 mod verify;
 
 pub use assumption::AssumptionReceipt;
@@ -26,6 +27,7 @@ pub use program::{IMAGE_BYTES_MAX, ProgramError, image_id, is_bare_elf, wrap_elf
 pub use receipt::{
     AssembleError, ReceiptError, ReceiptKind, ReceiptSummary, composite_receipt, succinct_receipt, verify_receipt,
 };
+pub use shrink::{GROTH16_IMAGE, Shrinkable};
 pub use verify::{
     Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_resolve, verify_segment,
 };

@@ -9,7 +9,8 @@
 //! | `POST /sessions/create` | a job; the same again comes back to the same session |
 //! | `GET /sessions/status/{id}`, `logs`, `exec_only_journal`, `stop` | the session |
 //! | `GET /receipts/{id}`, `GET /receipts/{id}/download` | where the receipt is; the receipt |
-//! | `POST /snark/create`, `GET /snark/status/{id}` | Groth16, where it is possible |
+//! | `POST /snark/create`, `GET /snark/status/{id}` | a Groth16 receipt of a session's or an uploaded one, where the gateway's machine can |
+//! | `GET /snark/receipt/{id}` | the Groth16 receipt |
 //! | `GET /version`, `GET /user/quotas` | what is proved here; what the key may do |
 
 mod base;
@@ -27,7 +28,7 @@ use crate::types::Problem;
 pub(crate) use routes::JSON_BYTES_MAX;
 pub(crate) use routes::refusal;
 pub use routes::routes;
-use types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
+use types::{CreateSession, Quotas, SessionStatus, SnarkStatus, Tenant, Upload, Uuid};
 
 /// What stands behind the calls.
 pub trait Bonsai: Send + Sync + 'static {
@@ -63,8 +64,13 @@ pub trait Bonsai: Send + Sync + 'static {
     fn journal(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The receipt of a session that has succeeded, as `bincode` of `risc0_zkvm::Receipt`.
     fn session_receipt(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
-    /// Makes a Groth16 receipt of a session's receipt, or of an uploaded one.
+    /// Takes a Groth16 receipt of a session's receipt or of an uploaded one, or finds the one that is the same; it is on disk when this
+    /// returns.
     fn create_snark(&self, tenant: &Tenant, of: Uuid) -> impl Future<Output = Result<Uuid, Problem>> + Send;
+    /// How a Groth16 receipt is.
+    fn snark(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<SnarkStatus, Problem>> + Send;
+    /// The Groth16 receipt, as `bincode` of `risc0_zkvm::Receipt`.
+    fn snark_receipt(&self, tenant: &Tenant, id: Uuid) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// What the key may do.
     fn quotas(&self, tenant: &Tenant) -> impl Future<Output = Result<Quotas, Problem>> + Send;
     /// The zkVM version that is proved here.

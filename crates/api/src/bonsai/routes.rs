@@ -81,6 +81,7 @@ pub fn routes<B: Bonsai>(bonsai: Arc<B>) -> Router {
         .route("/sessions/exec_only_journal/{id}", get(journal::<B>))
         .route("/snark/create", post(create_snark::<B>))
         .route("/snark/status/{id}", get(snark_status::<B>))
+        .route("/snark/receipt/{id}", get(snark_receipt::<B>))
         .route("/version", get(version::<B>))
         .route("/user/quotas", get(quotas::<B>))
         .layer(DefaultBodyLimit::disable())
@@ -248,9 +249,16 @@ async fn create_snark<B: Bonsai>(State(desk): Shared<B>, headers: HeaderMap, bod
 }
 
 async fn snark_status<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
-    tenant(&desk, &headers).await?;
-    let id = uuid(&id)?;
-    Err(Problem::not_found(format!("there is no snark {id} here")).into())
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    let status = desk.bonsai.snark(&tenant, id).await?;
+    let address = || format!("{}/snark/receipt/{id}", base(&headers, desk.bonsai.public_url()));
+    let output = (status.state == SessionState::Succeeded).then(address);
+    Ok(ok(&json!({ "status": status.state, "output": output, "error_msg": status.error })))
+}
+
+async fn snark_receipt<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
+    let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
+    Ok(bytes(desk.bonsai.snark_receipt(&tenant, id).await?))
 }
 
 async fn version<B: Bonsai>(State(desk): Shared<B>) -> Answer {

@@ -156,6 +156,15 @@ pub struct SessionStatus {
     pub has_receipt: bool,
 }
 
+/// `GET /snark/status/{uuid}`, but for the receipt's address, which the door knows: there is one when it has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnarkStatus {
+    /// How it is.
+    pub state: State,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
 /// `GET /user/quotas`. Cycles are in millions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quotas {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use manyhands_api::bonsai::Bonsai;
-use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, State, Stats, Tenant, Upload, Uuid};
+use manyhands_api::bonsai::types::{
+    CreateSession, Quotas, SessionStatus, SnarkStatus, State, Stats, Tenant, Upload, Uuid,
+};
 use manyhands_api::types::{Incident, JobSummary};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
@@ -52,6 +54,7 @@ const DONE: Run = Run { looks: 3, is_stopped: false, is_execution: false };
 struct Kept {
     jobs: BTreeMap<JobId, Run>,
     sessions: BTreeMap<Uuid, Run>,
+    snarks: BTreeMap<Uuid, Run>,
     uploads: BTreeSet<String>,
     count: u32,
 }
@@ -67,6 +70,7 @@ impl World {
         let kept = Kept {
             jobs: [(JOB, DONE)].into(),
             sessions: [(session_id(), Run { is_execution: true, ..DONE })].into(),
+            snarks: [(session_id(), DONE)].into(),
             uploads: [format!("{:?}", Upload::Image(IMAGE))].into(),
             count: 0,
         };
@@ -92,6 +96,13 @@ impl World {
     fn look_at_session(&self, id: Uuid) -> Result<Run, Problem> {
         let mut kept = self.kept();
         let run = kept.sessions.get_mut(&id).ok_or_else(|| Problem::not_found("there is no such session"))?;
+        run.looks += 1;
+        Ok(*run)
+    }
+
+    fn look_at_snark(&self, id: Uuid) -> Result<Run, Problem> {
+        let mut kept = self.kept();
+        let run = kept.snarks.get_mut(&id).ok_or_else(|| Problem::not_found("there is no such snark"))?;
         run.looks += 1;
         Ok(*run)
     }
@@ -460,8 +471,29 @@ impl Bonsai for World {
     async fn create_snark(&self, _: &Tenant, of: Uuid) -> Result<Uuid, Problem> {
         self.look_at_session(of)?;
         // Both of the described answers.
-        let unfit = || Problem::new(ProblemKind::Unfit, "this gateway makes no Groth16 receipt of that");
-        if of == session_id() { Ok(Uuid::from_random(self.kept().fresh())) } else { Err(unfit()) }
+        if of != session_id() {
+            return Err(Problem::new(ProblemKind::Unfit, "this gateway makes no Groth16 receipt of that"));
+        }
+        let mut kept = self.kept();
+        let id = Uuid::from_random(kept.fresh());
+        let is_stopped = kept.snarks.len().is_multiple_of(2);
+        kept.snarks.insert(id, Run { is_stopped, ..Run::default() });
+        Ok(id)
+    }
+
+    async fn snark(&self, _: &Tenant, id: Uuid) -> Result<SnarkStatus, Problem> {
+        Ok(match phase(self.look_at_snark(id)?) {
+            "failed" => SnarkStatus { state: State::Failed, error: Some("the prover failed".to_owned()) },
+            "done" => SnarkStatus { state: State::Succeeded, error: None },
+            _ => SnarkStatus { state: State::Running, error: None },
+        })
+    }
+
+    async fn snark_receipt(&self, _: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        match phase(self.look_at_snark(id)?) {
+            "done" => Ok(RECEIPT.to_vec()),
+            _ => Err(Problem::not_found("there is no receipt")),
+        }
     }
 
     async fn quotas(&self, _: &Tenant) -> Result<Quotas, Problem> {

@@ -17,7 +17,7 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
-use bonsai::{Book, Desk};
+use bonsai::{Book, Desk, Machine};
 use door::Door;
 use jobs_db::JobsDb;
 use shelf::Shelf;
@@ -120,7 +120,7 @@ pub async fn run(
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
     });
-    let desk = open_desk(&config, &data_dir, http, Arc::clone(&door)).await?;
+    let desk = open_desk(&config, &data_dir, http, Arc::clone(&door), identity.recursion).await?;
     let host = desk.public_host();
     let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
     let server = tokio::spawn(manyhands_api::serve_beside(listener, door, calls, host, until(stopped)));
@@ -159,18 +159,25 @@ async fn open_desk(
     data_dir: &DataDir,
     http: SocketAddr,
     door: Arc<Door>,
+    has_recursion: bool,
 ) -> Result<Arc<Desk>, StartError> {
     let path = data_dir.bonsai();
     let book = Book::open(&path).map_err(|source| StartError::Database { path, source })?;
     let folder = data_dir.uploads();
     // Whoever comes through a proxy comes from outside.
     let may_be_open = http.ip().is_loopback() && config.gateway.public_url.is_none();
-    let desk = Desk::new(door, book, folder.clone(), config, may_be_open)
+    let maker = Arc::new(Machine::new(door.tasks.worker.clone(), has_recursion, &door.tasks.scratch));
+    let desk = Desk::new(door, book, folder.clone(), config, may_be_open, maker)
         .map_err(|source| StartError::DataDir { path: folder, source })?;
     match desk.resume().await {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "sessions that only execute are run again"),
         Err(problem) => tracing::warn!(%problem, "sessions that only execute cannot be taken up again"),
+    }
+    match desk.resume_snarks().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "Groth16 receipts are made again"),
+        Err(problem) => tracing::warn!(%problem, "Groth16 receipts cannot be taken up again"),
     }
     Ok(desk)
 }

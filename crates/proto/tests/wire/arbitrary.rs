@@ -161,6 +161,7 @@ fn task() -> impl Strategy<Value = Task> {
         (bytes(), bytes()).prop_map(|(conditional, assumption)| Task::Resolve { conditional, assumption }),
         bytes().prop_map(|request| Task::Keccak { request }),
         (bytes(), bytes()).prop_map(|(left, right)| Task::Union { left, right }),
+        bytes().prop_map(|receipt| Task::Shrink { receipt }),
     ]
 }
 

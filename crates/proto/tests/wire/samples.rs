@@ -109,6 +109,7 @@ variants!(TASKS, task_name, Task, {
     Task::Resolve { .. } => "task.resolve",
     Task::Keccak { .. } => "task.keccak",
     Task::Union { .. } => "task.union",
+    Task::Shrink { .. } => "task.shrink",
 });
 
 variants!(REPORTS, report_name, Report, {
@@ -262,6 +263,7 @@ fn tasks() -> Vec<Task> {
         Task::Resolve { conditional: bytes(b"conditional"), assumption: bytes(b"assumption") },
         Task::Keccak { request: bytes(b"request") },
         Task::Union { left: bytes(b"left"), right: bytes(b"right") },
+        Task::Shrink { receipt: bytes(b"succinct") },
     ]
 }
 

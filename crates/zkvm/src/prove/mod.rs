@@ -11,12 +11,14 @@ mod execute;
 mod keccak;
 mod recursion;
 mod segment;
+mod shrink;
 
 pub use blob::summary;
 pub use execute::{ExecuteTask, execute};
 pub use keccak::{prove_keccak, unite};
 pub use recursion::{has_recursion, join, lift, resolve};
 pub use segment::prove_segment;
+pub use shrink::shrink;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

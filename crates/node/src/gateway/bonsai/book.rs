@@ -1,5 +1,7 @@
-//! `bonsai.db`: keys, uploads and sessions of the Bonsai API. SQLite in WAL mode, synced before anything is acknowledged; one
-//! connection, whose calls are short.
+//! `bonsai.db`: keys, uploads, sessions and Groth16 receipts of the Bonsai API. SQLite in WAL mode, synced before anything is acknowledged;
+//! one connection, whose calls are short.
+
+mod snarks;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +12,7 @@ use manyhands_proto::{Digest, JobId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::gateway::sqlite::{self, unix_ms};
+pub(crate) use snarks::{SnarkEnd, SnarkRow};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -166,7 +169,7 @@ impl Book {
         self.lock().query_row(sql, [&tenant.0], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
     }
 
-    /// Uploads that nobody used since `before_ms` and no session needs that has not ended: whose, what, of which kind.
+    /// Uploads that nobody used since `before_ms` and no session or Groth16 receipt needs that has not ended: whose, what, of which kind.
     pub(crate) fn unused(&self, before_ms: i64) -> Result<Vec<(Tenant, Vec<u8>, String)>> {
         let db = self.lock();
         let mut query = db.prepare(&format!("SELECT tenant, name, kind FROM uploads WHERE {UNUSED}"))?;
@@ -292,10 +295,11 @@ impl Book {
 }
 
 /// What makes each format of the one before it.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     FORMAT_1,
     "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER",
     "ALTER TABLE sessions ADD COLUMN claims BLOB NOT NULL DEFAULT x''; ALTER TABLE keys ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
+    snarks::STEP,
 ];
 
 const FORMAT_1: &str = "
@@ -316,7 +320,10 @@ const FORMAT_1: &str = "
 /// That an upload was not used since `?1`. A session that proves has its job hold what it needs.
 const UNUSED: &str = "used_ms < ?1 AND NOT EXISTS (
     SELECT 1 FROM sessions WHERE sessions.tenant = uploads.tenant AND sessions.ended_ms IS NULL AND sessions.job IS NULL
-    AND (uploads.kind = 'input' AND sessions.input = uploads.name OR uploads.kind = 'image' AND sessions.image = uploads.name))";
+    AND (uploads.kind = 'input' AND sessions.input = uploads.name OR uploads.kind = 'image' AND sessions.image = uploads.name))
+    AND NOT EXISTS (
+    SELECT 1 FROM snarks WHERE snarks.tenant = uploads.tenant AND snarks.ended_ms IS NULL AND snarks.is_upload = 1
+    AND uploads.kind = 'receipt' AND snarks.source = uploads.name)";
 
 fn upload_key(row: &Row<'_>) -> Result<(Tenant, Vec<u8>, String)> {
     Ok((Tenant(row.get(0)?), row.get(1)?, row.get(2)?))

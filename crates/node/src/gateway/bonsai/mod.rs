@@ -1,10 +1,12 @@
 //! The Bonsai API's sessions as jobs of this gateway. Uploads are files until a session needs them; a session that proves is a job,
-//! one that only executes is run here.
+//! one that only executes is run here, and Groth16 receipts are made here.
 
 mod book;
 mod execute;
+mod groth16;
 mod keys;
 mod sessions;
+mod snarks;
 mod status;
 mod uploads;
 
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use manyhands_api::bonsai::Bonsai;
-use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, Tenant, Upload, Uuid};
+use manyhands_api::bonsai::types::{CreateSession, Quotas, SessionStatus, SnarkStatus, Tenant, Upload, Uuid};
 use manyhands_api::types::{Problem, ProblemKind};
 use manyhands_core::Priority;
 use manyhands_proto::Digest;
@@ -25,6 +27,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 pub(crate) use book::Book;
 pub use book::{KeyLimits, KeyRow};
 use execute::Running;
+pub(crate) use groth16::{Machine, Maker};
 pub use keys::Keys;
 use keys::{broken, hash_of};
 
@@ -58,6 +61,10 @@ pub(crate) struct Desk {
     running: Mutex<BTreeMap<Uuid, Running>>,
     /// Guests executed at the same time.
     executions: Arc<Semaphore>,
+    /// Who makes Groth16 receipts.
+    maker: Arc<dyn Maker>,
+    /// Groth16 receipts made at the same time.
+    shrinks: Arc<Semaphore>,
     /// The desk itself, for tasks that outlive a call.
     me: Weak<Self>,
     /// What changes a tenant's sessions and uploads takes turns, so that two sessions that are the same find each other, and limits hold.
@@ -71,6 +78,7 @@ impl Desk {
         folder: PathBuf,
         config: &crate::Config,
         may_be_open: bool,
+        maker: Arc<dyn Maker>,
     ) -> std::io::Result<Arc<Self>> {
         std::fs::create_dir_all(&folder)?;
         Ok(Arc::new_cyclic(|me| Self {
@@ -82,6 +90,8 @@ impl Desk {
             store_limit_bytes: config.store_limit_bytes,
             running: Mutex::default(),
             executions: Arc::new(Semaphore::new(1)),
+            maker,
+            shrinks: Arc::new(Semaphore::new(1)),
             me: me.clone(),
             turns: Mutex::default(),
         }))
@@ -104,6 +114,9 @@ impl Desk {
             }
             if let Err(problem) = self.settle_all().await {
                 tracing::warn!(%problem, "what sessions took could not be written down; trying again in an hour");
+            }
+            if let Err(problem) = self.forget_snarks().await {
+                tracing::warn!(%problem, "Groth16 receipts of removed jobs could not be forgotten; trying again in an hour");
             }
         }
     }
@@ -229,15 +242,16 @@ impl Bonsai for Desk {
     }
 
     async fn create_snark(&self, tenant: &Tenant, of: Uuid) -> Result<Uuid, Problem> {
-        // Its owner hears of a wrong id first.
-        if self.find(tenant, Upload::Receipt(of)).await?.is_none() {
-            self.row(tenant, of).await?;
-        }
-        Err(Problem::new(
-            ProblemKind::Unfit,
-            "this gateway makes no Groth16 receipts yet: ask for a succinct receipt (ProverOpts::succinct()), and make Groth16 of it with \
-             risc0-zkvm's own prover on a machine with x86-64 and Docker",
-        ))
+        let tenant = tenant.clone();
+        self.to_its_end(|desk| async move { desk.take_snark(&tenant, of).await }).await
+    }
+
+    async fn snark(&self, tenant: &Tenant, id: Uuid) -> Result<SnarkStatus, Problem> {
+        self.snark_row(tenant, id).await.map(snarks::status_of)
+    }
+
+    async fn snark_receipt(&self, tenant: &Tenant, id: Uuid) -> Result<Vec<u8>, Problem> {
+        self.receipt_of_snark(tenant, id).await
     }
 
     async fn quotas(&self, tenant: &Tenant) -> Result<Quotas, Problem> {

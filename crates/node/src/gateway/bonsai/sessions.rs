@@ -107,31 +107,36 @@ impl Desk {
 
     /// Whether a tenant may have one more session.
     async fn check_limits(&self, tenant: &Tenant, turn: &Turn) -> Result<(), Problem> {
-        let limits = self.limits(tenant).await?;
-        let whose = tenant.clone();
-        let open = self.on_book(move |book| book.count_open(&whose)).await?;
-        if open < limits.sessions_max && limits.budget_cycles.is_none() {
-            return Ok(());
-        }
-        let running = self.settle(tenant, turn).await?;
-        if running >= limits.sessions_max {
-            let message = format!(
-                "your key may have {} sessions at the same time, and has: wait for one to end, or stop one",
-                limits.sessions_max
-            );
-            return Err(Problem::new(ProblemKind::TooMany, message));
-        }
+        self.check_running(tenant, turn).await?;
+        let Some(budget) = self.limits(tenant).await?.budget_cycles else { return Ok(()) };
+        self.settle(tenant, turn).await?;
         let whose = tenant.clone();
         let used = self.on_book(move |book| book.used_cycles(&whose)).await?;
-        match limits.budget_cycles.filter(|budget| used >= *budget) {
-            Some(budget) => Err(Problem::new(
-                ProblemKind::TooMany,
-                format!(
-                    "your key's budget of {budget} cycles is used up ({used}): ask whoever runs this gateway for another key"
-                ),
-            )),
-            None => Ok(()),
+        if used < budget {
+            return Ok(());
         }
+        let message = format!(
+            "your key's budget of {budget} cycles is used up ({used}): ask whoever runs this gateway for another key"
+        );
+        Err(Problem::new(ProblemKind::TooMany, message))
+    }
+
+    /// Whether a tenant may have one more session or Groth16 receipt under way.
+    pub(super) async fn check_running(&self, tenant: &Tenant, turn: &Turn) -> Result<(), Problem> {
+        let sessions_max = self.limits(tenant).await?.sessions_max;
+        let whose = tenant.clone();
+        let (open, snarks) =
+            self.on_book(move |book| Ok((book.count_open(&whose)?, book.count_open_snarks(&whose)?))).await?;
+        if open.saturating_add(snarks) < sessions_max
+            || self.settle(tenant, turn).await?.saturating_add(snarks) < sessions_max
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "your key may have {sessions_max} sessions at the same time, Groth16 receipts that are being made included, and has: wait for \
+             one to end, or stop one"
+        );
+        Err(Problem::new(ProblemKind::TooMany, message))
     }
 
     /// Writes down which of a tenant's sessions have ended and what they took. Tells how many run. Needs the turn: a session that is being

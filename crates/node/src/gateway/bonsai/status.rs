@@ -81,7 +81,7 @@ fn stage(status: &JobStatus) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use manyhands_api::bonsai::types::{Tenant, Uuid};
     use manyhands_core::view::JobView;
     use manyhands_core::{Outcome, Priority};
@@ -89,7 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn job(phase: &str, segments: Option<u32>, grid: &[UnitState], units: (u32, u32)) -> JobStatus {
+    /// A job as the event loop tells of it.
+    pub(in crate::gateway::bonsai) fn job(
+        phase: &str,
+        segments: Option<u32>,
+        grid: &[UnitState],
+        units: (u32, u32),
+    ) -> JobStatus {
         let view = JobView {
             job: JobId([1; 16]),
             phase: phase.to_owned(),
