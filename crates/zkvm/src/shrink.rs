@@ -3,7 +3,7 @@
 use manyhands_proto::Digest;
 use risc0_binfmt::Digestible as _;
 use risc0_zkvm::sha::Impl;
-use risc0_zkvm::{InnerReceipt, Receipt};
+use risc0_zkvm::{InnerReceipt, Receipt, SuccinctReceiptVerifierParameters};
 
 use crate::receipt::check_nesting;
 use crate::verify::check_place;
@@ -32,7 +32,9 @@ impl Shrinkable {
         let receipt = decode(bytes)?;
         let unfit = |what: &str| Err(ReceiptError::Unfit { why: what.to_owned() });
         match &receipt.inner {
-            InnerReceipt::Succinct(inner) => check_place(inner).map_err(|why| not_valid(&why))?,
+            InnerReceipt::Succinct(inner) => {
+                check_place(inner, &SuccinctReceiptVerifierParameters::default()).map_err(|why| not_valid(&why))?
+            }
             InnerReceipt::Composite(_) => {
                 return unfit(&format!("a Groth16 receipt is not made of a composite one; {SUCCINCT}"));
             }
