@@ -14,7 +14,6 @@
 
 mod base;
 mod routes;
-mod spool;
 pub mod types;
 
 use std::path::Path;

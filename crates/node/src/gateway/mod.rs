@@ -17,6 +17,7 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
+use backup::Archivist;
 use bonsai::{Book, Desk};
 use door::Door;
 use jobs_db::JobsDb;
@@ -27,6 +28,7 @@ use tasks::Tasks;
 use turns::Turns;
 
 mod assumptions;
+mod backup;
 pub mod bonsai;
 mod door;
 mod inputs;
@@ -114,9 +116,11 @@ pub async fn run(
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);
+    let archivist = Arc::new(Archivist::new(&config, &data_dir, questions.clone()));
     let door = Arc::new(Door {
         tasks,
         questions,
+        archivist: Arc::clone(&archivist),
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
     });
@@ -130,6 +134,7 @@ pub async fn run(
     let peer_id = peer_text(me.node);
     ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
+    archivist.close().await;
 
     if let Some(bee) = bee {
         bee.close().await;
