@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p manyhands-api --example prove -- PROGRAM.bin [INPUT] [HOST:PORT]`
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use manyhands_proto::Reference;
 use redb::{
-    Builder, Database, Key, ReadOnlyTable, ReadTransaction, ReadableTable as _, ReadableTableMetadata as _,
+    Builder, Database, Key, Range, ReadOnlyTable, ReadTransaction, ReadableTable as _, ReadableTableMetadata as _,
     TableDefinition, Value, WriteTransaction,
 };
 
@@ -21,6 +21,9 @@ const COMMIT_BYTES: u64 = 128 << 20;
 
 /// Rows of other tables between two commits: some 100 bytes each.
 const COMMIT_ROWS: u64 = 1 << 20;
+
+/// Rows of the index between two looks at whether to go on.
+const LOOK_ROWS: usize = 4096;
 
 /// What the index takes for each chunk, in bytes: rows of 60 bytes in pages that are two thirds full.
 const ROW_BYTES: u64 = 100;
@@ -70,7 +73,7 @@ impl Snapshot {
     ) -> Result<(), E> {
         let database = Builder::new().set_cache_size(file::CACHE_BYTES).create(path).map_err(StoreError::from)?;
         self.copy_small(&database)?;
-        self.copy_chunks(&database)?;
+        self.copy_chunks(&database, &mut on_bytes)?;
         self.copy_packs(&database, &mut on_bytes)?;
         // Closing writes what the next opening needs.
         drop(database);
@@ -109,22 +112,21 @@ impl Snapshot {
         batch.finish()
     }
 
-    /// The index of the chunks that are kept, and how many bytes those are.
-    fn copy_chunks(&self, to: &Database) -> Result<(), StoreError> {
+    /// The index of the chunks that are kept, and how many bytes those are. Nothing of it counts for `on_bytes`, which may end it.
+    fn copy_chunks<E: From<StoreError>>(
+        &self,
+        to: &Database,
+        on_bytes: &mut impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<(), E> {
         let (mut batch, mut used_bytes) = (Batch::new(to), 0_u64);
         batch.make(tables::CHUNKS)?;
         let kept = Kept::open(&self.txn)?;
-        for row in kept.chunks.iter()? {
-            let (address, row) = row?;
-            let (pack, uses, length) = row.value();
-            let uses = uses.saturating_sub(kept.idle_uses(address.value())?);
-            if uses > 0 {
-                batch.put(tables::CHUNKS, address.value(), (pack, uses, length))?;
-                used_bytes = used_bytes.saturating_add(length.into());
-            }
+        let mut rows = kept.chunks.iter().map_err(StoreError::from)?;
+        while kept.copy_rows(&mut rows, &mut batch, &mut used_bytes)? {
+            on_bytes(0)?;
         }
         batch.put(tables::COUNTERS, tables::USED_BYTES, used_bytes)?;
-        batch.finish()
+        Ok(batch.finish()?)
     }
 
     /// The chunks themselves.
@@ -168,6 +170,26 @@ impl Kept {
 
     fn idle_uses(&self, address: &[u8; 32]) -> Result<u64, StoreError> {
         Ok(self.idle.get(address)?.map(|uses| uses.value()).unwrap_or_default())
+    }
+
+    /// Copies some rows of the index. False if there are no more.
+    fn copy_rows(
+        &self,
+        rows: &mut Range<'_, &'static [u8; 32], tables::ChunkRow>,
+        batch: &mut Batch<'_>,
+        used_bytes: &mut u64,
+    ) -> Result<bool, StoreError> {
+        for _ in 0..LOOK_ROWS {
+            let Some(row) = rows.next() else { return Ok(false) };
+            let (address, row) = row?;
+            let (pack, uses, length) = row.value();
+            let uses = uses.saturating_sub(self.idle_uses(address.value())?);
+            if uses > 0 {
+                batch.put(tables::CHUNKS, address.value(), (pack, uses, length))?;
+                *used_bytes = used_bytes.saturating_add(length.into());
+            }
+        }
+        Ok(true)
     }
 
     /// The pack without what only the cache needs.

@@ -116,25 +116,24 @@ pub async fn run(
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);
-    let archivist = Arc::new(Archivist::new(&config, &data_dir, questions.clone()));
     let door = Arc::new(Door {
         tasks,
+        archivist: Arc::new(Archivist::new(&config, &data_dir, questions.clone())),
         questions,
-        archivist: Arc::clone(&archivist),
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
     });
     let desk = open_desk(&config, &data_dir, http, Arc::clone(&door)).await?;
     let host = desk.public_host();
     let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
-    let server = tokio::spawn(manyhands_api::serve_beside(listener, door, calls, host, until(stopped)));
+    let server = tokio::spawn(manyhands_api::serve_beside(listener, Arc::clone(&door), calls, host, until(stopped)));
     let tending = tokio::spawn(desk.tend());
     let addresses = me.addresses.iter().map(|address| with_node(address, me.node)).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);
     let peer_id = peer_text(me.node);
     ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
-    archivist.close().await;
+    door.archivist.close().await;
 
     if let Some(bee) = bee {
         bee.close().await;

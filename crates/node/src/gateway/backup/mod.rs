@@ -103,39 +103,41 @@ impl Archivist {
         Arc::clone(&self.keeping)
     }
 
-    /// Begins a back-up; it goes on when its asker has gone.
+    /// Begins a back-up; it goes on when its asker has gone. Whoever asks hears of everything that keeps it from being made; only the copying
+    /// is left to itself.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<BegunBackup, Problem> {
+        tokio::spawn(Arc::clone(self).begin_to_its_end()).await.map_err(|_| Problem::stopping())?
+    }
+
+    async fn begin_to_its_end(self: Arc<Self>) -> Result<BegunBackup, Problem> {
         let name = name_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
         let progress = Arc::new(Progress::default());
         self.enter(&name, &progress)?;
-        // Whoever asks hears of everything that keeps it from being made; only the copying is left to itself.
-        let me = Arc::clone(self);
-        let made_ready = {
-            let (name, progress) = (name.clone(), Arc::clone(&progress));
-            tokio::spawn(async move { me.make_ready(&name, &progress).await }).await
-        };
-        let (draft, frozen) = match made_ready.map_err(|_| Problem::stopping()).flatten() {
+        let (draft, frozen) = match self.make_ready(&name, &progress).await {
             Ok(ready) => ready,
             Err(problem) => {
                 self.leave(Err(problem.clone()));
                 return Err(problem);
             }
         };
-        let (me, questions) = (Arc::clone(self), self.questions.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let made = me.copy(draft, frozen, &progress);
-            match &made {
-                Ok((path, bytes)) => tracing::info!(path = %path.display(), bytes, "backed up"),
-                Err(problem) => tracing::warn!(%problem, "a back-up failed"),
-            }
-            me.leave(made);
-            // The databases' logs could not be emptied meanwhile.
-            let _ = questions.blocking_send(Question::Thaw);
-        });
+        let task = tokio::spawn(Arc::clone(&self).make(draft, frozen, progress));
         if let Some(running) = &mut self.state().running {
             running.task = Some(task);
         }
         Ok(BegunBackup { name })
+    }
+
+    async fn make(self: Arc<Self>, draft: Draft, frozen: Frozen, progress: Arc<Progress>) {
+        let me = Arc::clone(&self);
+        let copied = tokio::task::spawn_blocking(move || me.copy(draft, frozen, &progress)).await;
+        let made = copied.unwrap_or_else(|_| Err(Problem::internal("the back-up was interrupted")));
+        match &made {
+            Ok((path, bytes)) => tracing::info!(path = %path.display(), bytes, "backed up"),
+            Err(problem) => tracing::warn!(%problem, "a back-up failed"),
+        }
+        self.leave(made);
+        // The job database's log could not be emptied meanwhile.
+        let _ = self.questions.send(Question::Thaw).await;
     }
 
     /// The back-ups that are there, and the one under way.

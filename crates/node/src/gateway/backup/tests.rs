@@ -153,7 +153,7 @@ async fn what_was_there_at_the_moment_is_in_it_whatever_happens_then() {
     assert_eq!(names(&path), due.map(str::to_owned).into());
     assert_eq!(names(&path.join("uploads")), ["input-1".to_owned()].into());
     let jobs = JobsDb::open(&path.join("jobs.db")).unwrap();
-    assert_eq!(jobs.open_jobs().unwrap(), [row.clone()]);
+    assert_eq!(jobs.open_jobs().unwrap(), std::slice::from_ref(&row));
     assert_eq!(jobs.segment(row.job, 0).unwrap(), Some(segment.clone()));
     let copied = Book::open(&path.join("bonsai.db")).unwrap();
     assert_eq!(copied.upload(&tenant, b"1", "input").unwrap(), Some(known));
