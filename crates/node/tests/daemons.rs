@@ -25,6 +25,10 @@ const PROGRAM: &[u8] = include_bytes!("../../../guests/built/tiny.bin");
 /// Says what it is, as often as it is started, and does nothing.
 const WORKER: &str = "#!/bin/sh\ncat \"$(dirname \"$0\")/identity\"\nexec cat >/dev/null\n";
 
+/// Says what it is once for each file `say`; else it takes what it is given and is silent, as a guest that runs on.
+const SILENT_WORKER: &str =
+    "#!/bin/sh\ncd \"$(dirname \"$0\")\"\nif rm say 2>/dev/null; then cat identity; fi\nexec cat >/dev/null\n";
+
 fn config(dir: &Path) -> Config {
     let worker = dir.join("worker");
     let identity = Report::Identity(Identity { zkvm: "risc0-zkvm 3.0.6".to_owned(), recursion: false });
@@ -146,10 +150,14 @@ fn finish(config: &Config, job: &JobStatus, receipt: &[u8]) {
 /// Story: a gateway with open jobs, ended ones, a key and its uploads is backed up while it runs, and another starts on the copy.
 #[test]
 fn a_gateway_starts_on_a_back_up_with_all_that_was_acknowledged() {
-    // Runtimes of their own, whose end is that of every task that has the store open.
-    let runtime = || tokio::runtime::Runtime::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
+    std::fs::write(dir.path().join("worker"), SILENT_WORKER).unwrap();
+    let runtime = || {
+        std::fs::write(dir.path().join("say"), "").unwrap();
+        // Of its own: its end is that of every task that has the store open.
+        tokio::runtime::Runtime::new().unwrap()
+    };
     let keys = Keys::open(&config.data_dir).unwrap();
     let limits = KeyLimits {
         cycles_max: 1 << 30,
