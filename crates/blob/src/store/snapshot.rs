@@ -71,10 +71,12 @@ impl Snapshot {
         path: &Path,
         mut on_bytes: impl FnMut(u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let database = Builder::new().set_cache_size(file::CACHE_BYTES).create(path).map_err(StoreError::from)?;
+        let mut database = Builder::new().set_cache_size(file::CACHE_BYTES).create(path).map_err(StoreError::from)?;
         self.copy_small(&database)?;
         self.copy_chunks(&database, &mut on_bytes)?;
         self.copy_packs(&database, &mut on_bytes)?;
+        // redb makes a file longer by half and more before it writes there.
+        database.compact().map_err(|error| StoreError::from(redb::Error::from(error)))?;
         // Closing writes what the next opening needs.
         drop(database);
         let sync = || std::fs::File::open(path)?.sync_all();
