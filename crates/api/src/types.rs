@@ -51,6 +51,22 @@ pub struct JobRequest {
     pub private: Option<Vec<String>>,
 }
 
+impl JobRequest {
+    /// A job for an uploaded program, without an input, for everybody, with a composite receipt: everything else as the gateway has it.
+    pub const fn new(program: BlobRef) -> Self {
+        Self {
+            program,
+            input: None,
+            assumptions: Vec::new(),
+            po2: None,
+            outcome: Outcome::Composite,
+            cycles_max: None,
+            priority: Priority::Normal,
+            private: None,
+        }
+    }
+}
+
 /// A job that was taken: it is on the gateway's disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submitted {
@@ -127,6 +143,56 @@ pub struct JobSummary {
     pub units_total: u32,
     /// Why nothing goes on, or why it failed.
     pub note: Option<String>,
+}
+
+/// A gateway's back-ups; the answer of `GET /v1/backups`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// The folder that they are in, on the gateway's machine.
+    pub folder: String,
+    /// How many are kept at most; the oldest go.
+    pub kept_max: u32,
+    /// Those that are whole, as paths, the newest first.
+    pub kept: Vec<String>,
+    /// The one under way.
+    pub running: Option<BackupProgress>,
+    /// How the last one ended that this gateway has begun since it was started.
+    pub last: Option<BackupEnd>,
+}
+
+/// A back-up that has begun; the answer of `POST /v1/backups`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BegunBackup {
+    /// Its name: the time at which it was begun, in UTC. Its folder is called so when it is whole.
+    pub name: String,
+}
+
+/// How far a back-up is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupProgress {
+    /// Its name.
+    pub name: String,
+    /// Bytes that are copied.
+    pub done_bytes: u64,
+    /// Bytes to be copied, about; 0 while they are not known yet.
+    pub total_bytes: u64,
+    /// Milliseconds since it was begun.
+    pub elapsed_ms: u64,
+}
+
+/// How a back-up ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupEnd {
+    /// Its name.
+    pub name: String,
+    /// Where it is; absent if it failed.
+    pub path: Option<String>,
+    /// Its size in bytes; 0 if it failed.
+    pub size_bytes: u64,
+    /// Milliseconds that it took.
+    pub elapsed_ms: u64,
+    /// Why there is none.
+    pub error: Option<Problem>,
 }
 
 /// Why a request was not granted; the body of every answer that is not 2xx.

@@ -3,10 +3,14 @@
 
 mod support;
 
+use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use manyhands_api::{Client, ClientError, Gateway, JobRequest, ProblemKind};
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{JobId, Po2};
-use support::{JOB, reference, start};
+use support::{BACKUP, JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -39,6 +43,92 @@ async fn every_method_reaches_its_path() {
     assert_eq!(client.log(JOB).await.unwrap(), b"<b>hello</b>\n");
     client.abort(JOB).await.unwrap();
     assert_eq!(*served.fake.aborted.lock().unwrap(), [JOB]);
+}
+
+/// More than the largest that is held in memory, out of nothing: what it takes of memory shows in `crates/e2e`.
+#[tokio::test]
+async fn an_input_is_streamed_whether_its_size_is_known_or_not() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    let bytes: Vec<u8> = (0..1_000_003_u32).map(|number| (number % 251) as u8).collect();
+    for size in [Some(bytes.len() as u64), None] {
+        let heard = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&heard);
+        let on_bytes = move |bytes| {
+            told.fetch_add(bytes, Ordering::SeqCst);
+        };
+        let uploaded = client.upload_input_from(Cursor::new(bytes.clone()), size, on_bytes).await.unwrap();
+        assert_eq!((uploaded.blob, uploaded.image_id), (reference(&bytes), None));
+        assert_eq!(heard.load(Ordering::SeqCst), bytes.len() as u64);
+    }
+    assert!(served.fake.uploads.lock().unwrap().iter().all(|upload| *upload == bytes));
+    // Of a file that grew meanwhile what was said is taken.
+    client.upload_input_from(Cursor::new(bytes.clone()), Some(7), |_| ()).await.unwrap();
+    assert_eq!(served.fake.uploads.lock().unwrap().pop().unwrap(), bytes[..7]);
+    // One that has become shorter is not what was to be sent.
+    let shorter = client.upload_input_from(Cursor::new(vec![1; 5]), Some(6), |_| ()).await.unwrap_err();
+    assert!(matches!(&shorter, ClientError::Source { .. }), "{shorter:?}");
+    assert!(shorter.to_string().contains("became shorter"), "{shorter}");
+    assert_eq!(served.fake.uploads.lock().unwrap().len(), 2, "nothing of it is kept");
+    assert_eq!(std::fs::read_dir(served.fake.spool()).unwrap().count(), 0, "no file is left");
+}
+
+#[tokio::test]
+async fn an_input_without_room_is_refused_before_it_is_sent_and_when_the_room_goes() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    *served.fake.room_bytes.lock().unwrap() = Some(99);
+    for size in [Some(5 << 30), Some(100)] {
+        let refused = client.upload_input_from(tokio::io::repeat(0), size, |_| ()).await.unwrap_err();
+        let ClientError::Problem(problem) = refused else { panic!("{refused:?}") };
+        let kind = if size == Some(100) { ProblemKind::NoSpace } else { ProblemKind::TooLarge };
+        assert_eq!(problem.kind, kind);
+    }
+    // Of an unknown size, so the gateway looks again only after 64 MiB.
+    let refused = client.upload_input_from(tokio::io::repeat(0).take(80 << 20), None, |_| ()).await.unwrap_err();
+    let ClientError::Problem(problem) = refused else { panic!("{refused:?}") };
+    assert_eq!(problem.kind, ProblemKind::NoSpace);
+    assert!(served.fake.uploads.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_is_watched_to_its_end() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    let mut watch = client.watch(JOB).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().view.phase, "open");
+    client.abort(JOB).await.unwrap();
+    let last = watch.next().await.unwrap().unwrap();
+    assert_eq!((last.view.phase.as_str(), last.view.error.as_deref()), ("failed", Some("it was stopped")));
+    assert_eq!(watch.next().await.unwrap(), None);
+    let error = client.watch(JobId([0; 16])).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::NotFound), "{error}");
+}
+
+/// A gateway that goes away while a job is watched: an error, and no end.
+#[tokio::test]
+async fn a_watch_that_breaks_is_no_end_of_the_job() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    let mut watch = client.watch(JOB).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    served.stop.send(()).unwrap();
+    let error = watch.next().await.unwrap_err();
+    assert!(error.is_unreachable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn back_ups_are_asked_for_on_the_gateway_s_own_machine_only() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    assert_eq!(client.back_up().await.unwrap().name, BACKUP);
+    assert_eq!(client.backups().await.unwrap().folder, "/b");
+    for method in ["POST", "GET"] {
+        let proxied = format!("{method} /v1/backups HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-For: 192.0.2.1");
+        let (status, problem) = served.problem(&proxied, b"").await;
+        assert_eq!((status, problem.kind), (403, ProblemKind::Forbidden), "{method}");
+        assert!(problem.message.contains("its own machine"), "{}", problem.message);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use manyhands_api::{Problem, ProblemKind};
 use manyhands_core::Priority;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use support::{JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -141,11 +141,12 @@ async fn an_unknown_priority_is_refused_with_those_there_are() {
 #[tokio::test]
 async fn a_body_stated_too_large_is_refused_before_it_comes() {
     let served = start().await;
-    for (path, limit_bytes) in [("programs", PROGRAM_BYTES_MAX), ("inputs", INPUT_BYTES_MAX)] {
+    let most = [("programs", PROGRAM_BYTES_MAX, "64 MiB"), ("inputs", STREAMED_INPUT_BYTES_MAX, "4294 MB")];
+    for (path, limit_bytes, said) in most {
         let head = format!("PUT /v1/{path} HTTP/1.1\r\nHost: HOST\r\nContent-Length: {}", limit_bytes + 1);
         let (status, problem) = served.problem(&head, b"first bytes").await;
         assert_eq!((status, problem.kind), (413, ProblemKind::TooLarge));
-        assert!(problem.message.contains(&format!("{} MiB", limit_bytes >> 20)), "{problem}");
+        assert!(problem.message.contains(said), "{problem}");
     }
     assert!(served.fake.uploads.lock().unwrap().is_empty());
 }

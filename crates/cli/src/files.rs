@@ -1,11 +1,12 @@
 //! Files that commands read and write: bounded when read, never half-written.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use manyhands_proto::Digest;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX};
+use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX, RECEIPT_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_zkvm::AssumptionReceipt;
 use tempfile::NamedTempFile;
 
@@ -42,7 +43,55 @@ impl Program {
     }
 }
 
-/// A guest's input: a file, standard input, or nothing.
+/// A guest's input on its way to a gateway. A large one is never in memory as a whole.
+#[derive(Debug)]
+pub enum Source {
+    /// None, or an empty one: they are the same.
+    Nothing,
+    /// A small one, whole.
+    Bytes(Vec<u8>),
+    /// A large one: what was read of it to see that it is large, what follows, and the size of all of it if it is known, in bytes.
+    Stream(Vec<u8>, File, Option<u64>),
+}
+
+/// From here on an input is sent as it is read, in bytes.
+const STREAMED_FROM_BYTES: u64 = 8 << 20;
+
+/// A guest's input: a file, standard input, or nothing. What is known to be too large is refused at once.
+pub fn source(path: Option<&Path>, from_stdin: bool) -> Result<Source, Failure> {
+    let (path, file) = match path {
+        Some(path) => (path, open(path, "input")?),
+        None if from_stdin => {
+            let path = Path::new("standard input");
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            (path, stdin.map(File::from).map_err(|error| unreadable(path, "input", &error))?)
+        }
+        None => return Ok(Source::Nothing),
+    };
+    of_file(file, path, STREAMED_FROM_BYTES)
+}
+
+fn of_file(mut file: File, path: &Path, streamed_from_bytes: u64) -> Result<Source, Failure> {
+    let failed = |error: io::Error| unreadable(path, "input", &error);
+    let found = file.metadata().map_err(failed)?;
+    // Of a file that was read in part already, as standard input may be, the rest is the input.
+    let size_bytes = match found.is_file() {
+        true => Some(found.len().saturating_sub(file.stream_position().map_err(failed)?)),
+        false => None,
+    };
+    if size_bytes.is_some_and(|size_bytes| size_bytes > STREAMED_INPUT_BYTES_MAX) {
+        return Err(too_large(path, "input", STREAMED_INPUT_BYTES_MAX));
+    }
+    let mut first = Vec::new();
+    (&mut file).take(streamed_from_bytes).read_to_end(&mut first).map_err(failed)?;
+    Ok(match first.len() as u64 {
+        0 => Source::Nothing,
+        read_bytes if read_bytes < streamed_from_bytes => Source::Bytes(first),
+        _ => Source::Stream(first, file, size_bytes),
+    })
+}
+
+/// A guest's input as a whole, for what is run here: a file, standard input, or nothing.
 pub fn input(path: Option<&Path>, from_stdin: bool) -> Result<Vec<u8>, Failure> {
     match path {
         Some(path) => read(path, "input", INPUT_BYTES_MAX),
@@ -83,12 +132,20 @@ pub fn receipt(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Any file of at most `limit_bytes`; `what` names it in failures.
 pub fn read(path: &Path, what: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: io::Error| Failure::usage(format!("cannot read the {what} {}: {error}", path.display()));
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
+    bounded(open(path, what)?, path, what, limit_bytes)
+}
+
+/// Opens any file.
+fn open(path: &Path, what: &str) -> Result<File, Failure> {
+    let file = File::open(path).map_err(|error| unreadable(path, what, &error))?;
+    if file.metadata().map_err(|error| unreadable(path, what, &error))?.is_dir() {
         return Err(Failure::usage(format!("cannot read the {what} {}: it is a directory", path.display())));
     }
-    bounded(file, path, what, limit_bytes)
+    Ok(file)
+}
+
+fn unreadable(path: &Path, what: &str, error: &io::Error) -> Failure {
+    Failure::usage(format!("cannot read the {what} {}: {error}", path.display()))
 }
 
 fn bounded(source: impl Read, path: &Path, what: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
@@ -186,6 +243,34 @@ mod tests {
         assert!(Draft::new(dir.path()).unwrap_err().message.contains("directory"));
         let nowhere = dir.path().join("no/such/file");
         assert!(Draft::new(&nowhere).unwrap_err().message.contains("no/such/file"));
+    }
+
+    /// What is sent is the file from where it was, whichever way.
+    #[test]
+    fn a_large_input_is_left_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in");
+        for (bytes, skipped) in [(&b""[..], 0), (b"short", 0), (b"longer one", 0), (b"skipped part", 2), (b"xy", 2)] {
+            std::fs::write(&path, bytes).unwrap();
+            let mut file = File::open(&path).unwrap();
+            file.seek(io::SeekFrom::Start(skipped)).unwrap();
+            let due = &bytes[skipped as usize..];
+            match of_file(file, &path, 6).unwrap() {
+                Source::Nothing => assert!(due.is_empty()),
+                Source::Bytes(read) => assert!(read == due && due.len() < 6),
+                Source::Stream(mut first, mut rest, size) => {
+                    assert_eq!((size, first.len()), (Some(due.len() as u64), 6));
+                    rest.read_to_end(&mut first).unwrap();
+                    assert_eq!(first, due);
+                }
+            }
+        }
+        let huge = File::options().write(true).open(&path).unwrap();
+        huge.set_len(STREAMED_INPUT_BYTES_MAX + 1).unwrap();
+        let refused = source(Some(&path), false).unwrap_err();
+        assert!(refused.message.contains("larger than"), "{}", refused.message);
+        huge.set_len(STREAMED_INPUT_BYTES_MAX).unwrap();
+        assert!(matches!(source(Some(&path), false).unwrap(), Source::Stream(_, _, Some(STREAMED_INPUT_BYTES_MAX))));
     }
 
     #[test]

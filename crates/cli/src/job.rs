@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use manyhands_api::{Client, ClientError, JobRequest, JobStatus, ProblemKind, Submitted};
 use manyhands_core::{Outcome, Priority};
-use manyhands_proto::{Digest, JobId};
+use manyhands_proto::{BlobRef, Digest, JobId};
 use manyhands_zkvm::ReceiptSummary;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
 use crate::failure::{Exit, Failure};
-use crate::files::{Draft, Program};
+use crate::files::{Draft, Program, Source};
 use crate::options::Po2Choice;
+use crate::screen::meter::Meter;
 use crate::screen::progress::Progress;
 use crate::screen::summary::Summary;
 use crate::screen::text::{printable, tail};
@@ -55,7 +57,7 @@ pub struct Terms {
 pub async fn submit(
     client: &Client,
     program: &Program,
-    input: Vec<u8>,
+    input: Source,
     receipts: Vec<Vec<u8>>,
     terms: Terms,
 ) -> Result<Submitted, Failure> {
@@ -66,7 +68,7 @@ pub async fn submit(
         let message = format!("the gateway at {} computed another image id for this program", client.address());
         return Err(Failure::failed(message).hint("compare its version with this program's: `manyhands status`"));
     }
-    let input = if input.is_empty() { None } else { Some(client.upload_input(input).await?.blob) };
+    let input = upload(client, input).await?;
     let mut assumptions = Vec::with_capacity(receipts.len());
     for receipt in receipts {
         assumptions.push(client.upload_input(receipt).await?.blob);
@@ -82,6 +84,20 @@ pub async fn submit(
         priority: terms.priority,
     };
     Ok(client.submit(&request).await?)
+}
+
+/// Uploads an input, a large one as it is read and with a bar.
+async fn upload(client: &Client, input: Source) -> Result<Option<BlobRef>, Failure> {
+    let uploaded = match input {
+        Source::Nothing => return Ok(None),
+        Source::Bytes(bytes) => client.upload_input(bytes).await?,
+        Source::Stream(first, rest, size_bytes) => {
+            let mut meter = Meter::new("uploading the input", size_bytes);
+            let source = std::io::Cursor::new(first).chain(tokio::fs::File::from_std(rest));
+            client.upload_input_from(source, size_bytes, move |bytes| meter.add(bytes)).await?
+        }
+    };
+    Ok(Some(uploaded.blob))
 }
 
 /// Follows a job to its receipt.

@@ -67,6 +67,31 @@ async fn a_receipt_that_does_not_verify_is_not_kept() {
     );
 }
 
+/// From a file and from a pipe, whose size nobody knows.
+#[tokio::test]
+async fn a_large_input_is_sent_as_it_is_read() {
+    let dir = tempdir().unwrap();
+    let large: Vec<u8> = (0..(8_u32 << 20) + 5).map(|number| (number % 251) as u8).collect();
+    std::fs::write(dir.path().join("large"), &large).unwrap();
+    for way in [&["--input", "large"][..], &["--stdin"]] {
+        let refusal = Some(manyhands_api::Problem::invalid("enough"));
+        let (script, address) = gateway(Script { refusal, ..Script::default() }).await;
+        let program = program();
+        let words = [&["prove", "--gateway", &address, &program], way].concat();
+        let mut command = manyhands(dir.path(), &words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        if way == ["--stdin"] {
+            stdin.write_all(&large).await.unwrap();
+        }
+        drop(stdin);
+        let said = said(&child.wait_with_output().await.unwrap());
+        assert!(said.status == 2 && said.err.contains("enough"), "{said:?}");
+        assert!(script.uploads.lock().unwrap()[1] == large);
+    }
+}
+
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(guest("").join("../../crates/zkvm/testdata").join(name)).unwrap()
 }

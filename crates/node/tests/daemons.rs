@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use manyhands_api::client::{Client, ClientError};
-use manyhands_api::types::{JobRequest, ProblemKind};
+use manyhands_api::types::{JobRequest, JobStatus, ProblemKind};
 use manyhands_blob::{ChunkStore, Owner};
+use manyhands_core::view::JobView;
 use manyhands_core::{Outcome, Priority};
 use manyhands_node::config::{BeeConfig, StorageMode};
 use manyhands_node::gateway::GatewayReady;
+use manyhands_node::gateway::bonsai::{KeyLimits, Keys};
 use manyhands_node::prover::NodeReady;
 use manyhands_node::{Config, StartError, gateway, prover};
 use manyhands_proto::Po2;
@@ -21,6 +24,10 @@ const PROGRAM: &[u8] = include_bytes!("../../../guests/built/tiny.bin");
 
 /// Says what it is, as often as it is started, and does nothing.
 const WORKER: &str = "#!/bin/sh\ncat \"$(dirname \"$0\")/identity\"\nexec cat >/dev/null\n";
+
+/// Says what it is once for each file `say`; else it takes what it is given and is silent, as a guest that runs on.
+const SILENT_WORKER: &str =
+    "#!/bin/sh\ncd \"$(dirname \"$0\")\"\nif rm say 2>/dev/null; then cat identity; fi\nexec cat >/dev/null\n";
 
 fn config(dir: &Path) -> Config {
     let worker = dir.join("worker");
@@ -113,6 +120,99 @@ async fn a_job_without_room_is_refused_when_it_is_submitted_and_a_smaller_one_is
         client.submit(&request(16)).await.unwrap();
     })
     .await;
+}
+
+/// Asks for a back-up and waits for it.
+async fn back_up(client: &Client) -> PathBuf {
+    let name = client.back_up().await.unwrap().name;
+    loop {
+        let found = client.backups().await.unwrap();
+        match found.last {
+            Some(end) if end.name == name => {
+                return PathBuf::from(end.path.unwrap_or_else(|| panic!("{:?}", end.error)));
+            }
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Has a job be done that was stopped, with this receipt, while no gateway runs.
+fn finish(config: &Config, job: &JobStatus, receipt: &[u8]) {
+    let store = ChunkStore::open(&config.data_dir.join("chunks.redb"), 1 << 30).unwrap();
+    let blob = store.put_blob(&Owner::new("receipts").unwrap(), receipt).unwrap();
+    let view = JobView { phase: "done".to_owned(), error: None, ..job.view.clone() };
+    let status = serde_json::to_string(&JobStatus { view, receipt: Some(blob), ..job.clone() }).unwrap();
+    let db = rusqlite::Connection::open(config.data_dir.join("jobs.db")).unwrap();
+    let changed = db.execute("UPDATE jobs SET status = ?2 WHERE job = ?1", rusqlite::params![job.view.job.0, status]);
+    assert_eq!(changed.unwrap(), 1);
+}
+
+/// Story: a gateway with open jobs, ended ones, a key and its uploads is backed up while it runs, and another starts on the copy.
+#[test]
+fn a_gateway_starts_on_a_back_up_with_all_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    std::fs::write(dir.path().join("worker"), SILENT_WORKER).unwrap();
+    let runtime = || {
+        std::fs::write(dir.path().join("say"), "").unwrap();
+        // Of its own: its end is that of every task that has the store open.
+        tokio::runtime::Runtime::new().unwrap()
+    };
+    let keys = Keys::open(&config.data_dir).unwrap();
+    let limits = KeyLimits {
+        cycles_max: 1 << 30,
+        sessions_max: 3,
+        bytes_max: 1 << 30,
+        budget_cycles: None,
+        priority: Priority::Normal,
+    };
+    let key = keys.create("alice", limits).unwrap();
+    let upload = format!("inputs/{}", "0".repeat(8) + "-0000-4000-8000-000000000001");
+    let put = async |ready: &GatewayReady, bytes: &'static [u8]| {
+        let url = format!("http://{}/{upload}", ready.http);
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        http.put(url).header("x-api-key", &key).body(bytes).send().await.unwrap().status().as_u16()
+    };
+    let done = runtime().block_on(with_gateway(config.clone(), async |ready| {
+        let client = Client::new(&ready.http.to_string()).unwrap();
+        let program = client.upload_program(PROGRAM.to_vec()).await.unwrap().blob;
+        let job = client.submit(&JobRequest::new(program)).await.unwrap().job;
+        client.abort(job).await.unwrap();
+        client.job(job).await.unwrap()
+    }));
+    let receipt: Vec<u8> = (0..500_000_u32).map(|at| (at % 251) as u8).collect();
+    finish(&config, &done, &receipt);
+    let (before, peer_id, path) = runtime().block_on(with_gateway(config.clone(), async |ready| {
+        let client = Client::new(&ready.http.to_string()).unwrap();
+        let program = client.upload_program(PROGRAM.to_vec()).await.unwrap().blob;
+        let input = client.upload_input(vec![7; 300_000]).await.unwrap().blob;
+        let request = JobRequest { input: Some(input), ..JobRequest::new(program) };
+        let open = client.submit(&request).await.unwrap().job;
+        let stopped = client.submit(&JobRequest { po2: Po2::try_from(16).ok(), ..request }).await.unwrap().job;
+        client.abort(stopped).await.unwrap();
+        let before = [client.job(open).await.unwrap(), client.job(stopped).await.unwrap()];
+        assert_eq!(put(&ready, b"an input").await, 200);
+        let path = back_up(&client).await;
+        // What comes later is not in it, and what goes later is.
+        client.abort(done.view.job).await.unwrap();
+        assert!(client.receipt(done.view.job, 1 << 20).await.is_err());
+        client.submit(&JobRequest::new(client.upload_program(PROGRAM.to_vec()).await.unwrap().blob)).await.unwrap();
+        (before, ready.peer_id, path)
+    }));
+    let restored = Config { data_dir: path, ..config };
+    runtime().block_on(with_gateway(restored, async |ready| {
+        assert_eq!((ready.resumed, &ready.peer_id), (1, &peer_id));
+        let client = Client::new(&ready.http.to_string()).unwrap();
+        assert_eq!(client.status().await.unwrap().jobs.len(), 3);
+        assert!(client.receipt(done.view.job, 1 << 20).await.unwrap() == receipt);
+        let [open, stopped] = before;
+        let again = client.job(open.view.job).await.unwrap();
+        assert_eq!((again.view.phase.as_str(), again.image_id), ("open", open.image_id));
+        assert_eq!(client.job(stopped.view.job).await.unwrap().view.error, stopped.view.error);
+        // The same id with something else is refused: the key, its upload and what that was are known.
+        assert_eq!(put(&ready, b"an input").await, 200);
+        assert_eq!(put(&ready, b"another").await, 400);
+    }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

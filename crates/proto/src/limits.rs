@@ -42,7 +42,7 @@ pub const KECCAKS_MAX: u32 = 1 << 14;
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
 
-/// Largest input of a guest that is held in memory, in bytes: what comes by `PUT /v1/inputs`.
+/// Largest upload that is held in memory, in bytes.
 pub const INPUT_BYTES_MAX: u64 = 256 << 20;
 
 /// Largest input of a guest that is streamed from file to file, in bytes. A guest has 3 GiB of memory, but need not keep what it reads.

@@ -15,7 +15,6 @@
 
 mod base;
 mod routes;
-mod spool;
 pub mod types;
 
 use std::path::Path;

@@ -18,10 +18,10 @@ use tokio::sync::Semaphore;
 
 use super::Bonsai;
 use super::base::base;
-use super::spool::spool;
 use super::types::{CreateSession, SessionStatus, State as SessionState, Stats, Tenant, Upload, Uuid};
 use crate::server::body;
 use crate::server::id::Id;
+use crate::server::spool::spool;
 use crate::types::{Problem, ProblemKind};
 
 /// Uploads at the same time; each is a file and some pieces of memory.

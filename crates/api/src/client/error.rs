@@ -44,6 +44,19 @@ pub enum ClientError {
         /// The bound.
         limit_bytes: u64,
     },
+    /// What was to be uploaded cannot be read.
+    #[error("what was to be uploaded cannot be read: {source}")]
+    Source {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The gateway has stopped telling of a job, and did not say why.
+    #[error("the gateway at {address} has stopped telling of the job")]
+    Silent {
+        /// Host and port.
+        address: String,
+    },
     /// The gateway's answer is not of this version.
     #[error("the gateway's {what} could not be read: {source}. Are the gateway and this program of one version?")]
     Malformed {
@@ -68,13 +81,14 @@ impl ClientError {
                 Some("another program uses this port: name the gateway's own address with --gateway")
             }
             Self::Address { .. } => Some("give HOST:PORT, such as 127.0.0.1:7171"),
-            Self::Problem(_) | Self::TooLarge { .. } | Self::Malformed { .. } => None,
+            Self::Silent { .. } => Some("the job goes on: ask again"),
+            Self::Problem(_) | Self::TooLarge { .. } | Self::Source { .. } | Self::Malformed { .. } => None,
         }
     }
 
     /// Whether there was no gateway to talk to: the same request may be granted once there is one.
     pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Silent { .. })
     }
 }
 

@@ -4,6 +4,8 @@
 //! redirect, and never believes a gateway's number: each answer has its own bound.
 
 mod error;
+mod upload;
+mod watch;
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +16,11 @@ use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
 
 use crate::types::{
-    GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, SERVICE_HEADER, Submitted, Uploaded,
+    Backups, BegunBackup, GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, SERVICE_HEADER,
+    Submitted, Uploaded,
 };
 pub use error::ClientError;
+pub use watch::Watch;
 
 /// The port of a gateway whose address names none.
 const DEFAULT_PORT: u16 = 7171;
@@ -97,7 +101,7 @@ impl Client {
         self.upload("v1/programs", bytes).await
     }
 
-    /// Uploads an input.
+    /// Uploads an input that is in memory; [`Client::upload_input_from`] takes one that is not.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -152,6 +156,22 @@ impl Client {
     /// [`ClientError`].
     pub async fn log(&self, job: JobId) -> Result<Vec<u8>, ClientError> {
         self.fetch(&format!("v1/jobs/{job}/log"), "log", 2 * GUEST_LOG_BYTES_MAX as u64, ASK_TIME).await
+    }
+
+    /// Begins a back-up of the gateway's data directory; [`Client::backups`] tells how far it is. Gateways do so for their own machine only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn back_up(&self) -> Result<BegunBackup, ClientError> {
+        self.json(self.send(self.request(Method::POST, "v1/backups", SUBMIT_TIME)).await?, "answer").await
+    }
+
+    /// The gateway's back-ups, and the one under way. Gateways tell it their own machine only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backups(&self) -> Result<Backups, ClientError> {
+        self.ask("v1/backups", "list of back-ups").await
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str, what: &'static str) -> Result<T, ClientError> {

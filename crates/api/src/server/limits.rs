@@ -17,8 +17,11 @@ pub(super) const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Largest JSON body in bytes; a job request is some 300.
 pub(super) const JSON_BYTES_MAX: u64 = 16 << 10;
 
-/// Uploads in memory at the same time. With the largest input each, two take 512 MiB, and a gateway has 1 GB at least.
+/// Programs in memory at the same time: with the largest one each, two take 128 MiB, and a gateway has 1 GB at least.
 pub(super) const UPLOADS_MAX: usize = 2;
+
+/// Inputs that come at the same time. Each takes a megabyte of memory, and its size of the disk while it comes.
+pub(super) const INPUTS_MAX: usize = 8;
 
 /// How long an upload waits for its turn.
 pub(super) const TURN_TIME: Duration = Duration::from_secs(60);
@@ -35,8 +38,11 @@ pub(super) const DRAIN_BYTES_MAX: u64 = 64 << 20;
 /// How long that may take.
 pub(super) const DRAIN_TIME: Duration = Duration::from_secs(3);
 
-/// How long the gateway may think about one request; a large upload is hashed and written in a few seconds.
+/// How long the gateway may think about one request; an upload of 256 MiB is hashed and written in a few seconds.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(120);
+
+/// Bytes of an input for which it may think a second longer: a tenth of what one core hashes, as the disk may be slow.
+pub(super) const ANSWER_BYTES: u64 = 8 << 20;
 
 /// How long requests under way may go on after shutdown began.
 pub(super) const GRACE: Duration = Duration::from_secs(3);

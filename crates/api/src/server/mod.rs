@@ -9,11 +9,14 @@ mod guard;
 mod hear_out;
 pub(crate) mod id;
 pub(crate) mod limits;
+mod local;
 mod openapi;
 mod respond;
 mod routes;
+pub(crate) mod spool;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
@@ -22,6 +25,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use manyhands_core::explain::Explanation;
 use manyhands_proto::{BlobRef, JobId};
+use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -29,15 +33,23 @@ use tokio::task::JoinSet;
 pub use guard::check as check_host;
 pub use openapi::OPENAPI;
 
-use crate::types::{GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
+use crate::types::{Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};
 
 /// What stands behind the door.
 pub trait Gateway: Send + Sync + 'static {
     /// Stores a program and says its image id.
     fn upload_program(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
-    /// Stores an input.
-    fn upload_input(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
+    /// The folder that inputs come into, as files without a name that lasts.
+    fn spool(&self) -> &Path;
+    /// Fails if there is no room for `coming_bytes` of an input that come next; nothing is reserved.
+    fn room(&self, coming_bytes: u64) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Stores an input of `size_bytes`, which is in `file`.
+    fn upload_input(
+        &self,
+        file: NamedTempFile,
+        size_bytes: u64,
+    ) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
     /// Takes a job; it is on disk when this returns.
     fn submit(&self, request: JobRequest) -> impl Future<Output = Result<Submitted, Problem>> + Send;
     /// A job.
@@ -52,6 +64,10 @@ pub trait Gateway: Send + Sync + 'static {
     fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The gateway and its fleet.
     fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
+    /// Begins a back-up. It is asked for on the gateway's own machine only.
+    fn back_up(&self) -> impl Future<Output = Result<BegunBackup, Problem>> + Send;
+    /// The back-ups that are there, and the one under way. Asked for on the gateway's own machine only.
+    fn backups(&self) -> impl Future<Output = Result<Backups, Problem>> + Send;
 }
 
 /// Serves `/v1` on `listener` until `shutdown` is done, then lets requests under way end for a few seconds.
@@ -97,12 +113,13 @@ pub async fn serve_router(listener: TcpListener, router: axum::Router, shutdown:
             accepted = accept(&listener, &places) => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, origin, place)) = accepted else { continue };
+        let router = router.clone().layer(axum::Extension(origin));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -117,12 +134,16 @@ pub async fn serve_router(listener: TcpListener, router: axum::Router, shutdown:
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, local::Origin, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);
-            Some((stream, place))
+            let origin = local::Origin::of(peer, stream.local_addr().ok());
+            Some((stream, origin, place))
         }
         Err(error) => {
             // Out of file descriptors, most likely: others have to end first.

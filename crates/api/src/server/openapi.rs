@@ -39,7 +39,7 @@ mod tests {
     fn bodies_are_described_as_large_as_they_may_be() {
         let taken = [
             ("put /v1/programs", PROGRAM_BYTES_MAX),
-            ("put /v1/inputs", INPUT_BYTES_MAX),
+            ("put /v1/inputs", STREAMED_INPUT_BYTES_MAX),
             ("post /v1/jobs", JSON_BYTES_MAX),
             ("put /images/{id}", PROGRAM_BYTES_MAX),
             ("put /inputs/{id}", STREAMED_INPUT_BYTES_MAX),

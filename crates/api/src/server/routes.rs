@@ -2,21 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use manyhands_proto::JobId;
-use manyhands_proto::limits::{INPUT_BYTES_MAX, PROGRAM_BYTES_MAX};
+use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::id::Id;
-use super::limits::{ANSWER_TIME, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
+use super::limits::{ANSWER_BYTES, ANSWER_TIME, INPUTS_MAX, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
+use super::local::{self, Origin};
 use super::respond::{self, Answer};
+use super::spool::receive;
 use super::{Gateway, body, events, guard, openapi};
 use crate::bonsai::refusal;
 use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
@@ -24,6 +27,7 @@ use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
 struct Door<G> {
     gateway: Arc<G>,
     uploads: Semaphore,
+    inputs: Semaphore,
     watchers: Arc<Semaphore>,
 }
 
@@ -39,13 +43,15 @@ pub(super) fn router<G: Gateway>(
 ) -> Router {
     let watchers = Arc::new(Semaphore::new(WATCHERS_MAX));
     let public_host: Option<Arc<str>> = public_host.map(Arc::from);
-    let door = Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), watchers });
+    let door =
+        Arc::new(Door { gateway, uploads: Semaphore::new(UPLOADS_MAX), inputs: Semaphore::new(INPUTS_MAX), watchers });
     Router::new()
         .route("/v1/health", get(health))
         .route("/v1/openapi.json", get(openapi::describe))
         .route("/v1/status", get(status::<G>))
         .route("/v1/programs", put(program::<G>))
         .route("/v1/inputs", put(input::<G>))
+        .route("/v1/backups", get(backups::<G>).post(back_up::<G>))
         .route("/v1/jobs", post(submit::<G>))
         .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
         .route("/v1/jobs/{id}/events", get(watch::<G>))
@@ -92,11 +98,31 @@ async fn program<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: B
 
 async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
     let stored = async {
-        let _turn = turn(&door.uploads).await?;
-        let bytes = body::read(&headers, body, INPUT_BYTES_MAX, "the input").await?;
-        in_time(door.gateway.upload_input(bytes)).await
+        let _turn = turn(&door.inputs).await?;
+        // Nobody has less room here than another: what bounds an input is what the disk and the store take.
+        let room = async |coming_bytes| door.gateway.room(coming_bytes).await.map(|()| u64::MAX);
+        let (file, size_bytes) =
+            receive(&headers, body, door.gateway.spool(), STREAMED_INPUT_BYTES_MAX, room, "the input").await?;
+        let time = ANSWER_TIME + Duration::from_secs(size_bytes / ANSWER_BYTES);
+        within(time, door.gateway.upload_input(file, size_bytes)).await
     };
     answer(StatusCode::OK, stored.await)
+}
+
+async fn back_up<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+    let begun = async {
+        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        in_time(door.gateway.back_up()).await
+    };
+    answer(StatusCode::ACCEPTED, begun.await)
+}
+
+async fn backups<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+    let found = async {
+        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        in_time(door.gateway.backups()).await
+    };
+    answer(StatusCode::OK, found.await)
 }
 
 async fn submit<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Body) -> Answer {
@@ -156,13 +182,13 @@ async fn log<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/backups, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
                  /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }
 
 async fn not_allowed() -> Answer {
-    let message = "this path does not take this method: programs and inputs are PUT, jobs are POSTed, the rest is read with GET, and \
+    let message = "this path does not take this method: programs and inputs are PUT, jobs and back-ups are POSTed, the rest is read with GET, and \
                    DELETE stops a job";
     respond::problem(&Problem::new(ProblemKind::NotAllowed, message))
 }
@@ -180,12 +206,16 @@ fn answer<T: serde::Serialize>(status: StatusCode, result: Result<T, Problem>) -
 
 /// The gateway's answer, if it has one within [`ANSWER_TIME`].
 async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    tokio::time::timeout(ANSWER_TIME, work)
+    within(ANSWER_TIME, work).await
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    tokio::time::timeout(time, work)
         .await
         .unwrap_or_else(|_| Err(Problem::new(ProblemKind::Busy, "the gateway is too busy to answer; ask again later")))
 }
 
-/// A turn to hold an upload in memory.
+/// A turn to upload.
 async fn turn(uploads: &Semaphore) -> Result<SemaphorePermit<'_>, Problem> {
     let busy = || Problem::new(ProblemKind::Busy, "other uploads are under way; try again in a minute");
     tokio::time::timeout(TURN_TIME, uploads.acquire()).await.ok().and_then(Result::ok).ok_or_else(busy)

@@ -5,8 +5,10 @@ pub mod world;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use manyhands_api::types::{Backups, BegunBackup};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
@@ -15,20 +17,34 @@ use manyhands_core::view::JobView;
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
+use tempfile::{NamedTempFile, TempDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub const JOB: JobId = JobId([7; 16]);
+pub const BACKUP: &str = "2026-01-31T12-00-00Z";
+
+/// A folder that inputs come into.
+struct Spool(TempDir);
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+}
 
 #[derive(Default)]
 pub struct Fake {
+    spool: Spool,
     pub uploads: Mutex<Vec<Vec<u8>>>,
     pub jobs: Mutex<Vec<JobRequest>>,
     pub receipts: Mutex<BTreeMap<JobId, Vec<u8>>>,
     pub aborted: Mutex<Vec<JobId>>,
     pub refusal: Mutex<Option<Problem>>,
+    /// Room for inputs, if it is bounded.
+    pub room_bytes: Mutex<Option<u64>>,
 }
 
 pub fn reference(bytes: &[u8]) -> BlobRef {
@@ -48,8 +64,28 @@ impl Gateway for Fake {
         self.keep(bytes, Some(Digest([1; 32])))
     }
 
-    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
+    fn spool(&self) -> &Path {
+        self.spool.0.path()
+    }
+
+    async fn room(&self, coming_bytes: u64) -> Result<(), Problem> {
+        let room_bytes = self.room_bytes.lock().unwrap().unwrap_or(u64::MAX);
+        let full = || Problem::new(ProblemKind::NoSpace, "the disk is full; free some space");
+        if coming_bytes <= room_bytes { Ok(()) } else { Err(full()) }
+    }
+
+    async fn upload_input(&self, file: NamedTempFile, size_bytes: u64) -> Result<Uploaded, Problem> {
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert_eq!(bytes.len() as u64, size_bytes);
         self.keep(bytes, None)
+    }
+
+    async fn back_up(&self) -> Result<BegunBackup, Problem> {
+        Ok(BegunBackup { name: BACKUP.to_owned() })
+    }
+
+    async fn backups(&self) -> Result<Backups, Problem> {
+        Ok(Backups { folder: "/b".to_owned(), kept_max: 3, kept: Vec::new(), running: None, last: None })
     }
 
     async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {

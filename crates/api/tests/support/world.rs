@@ -10,7 +10,7 @@ use manyhands_api::bonsai::Bonsai;
 use manyhands_api::bonsai::types::{
     CreateSession, Quotas, SessionStatus, SnarkStatus, State, Stats, Tenant, Upload, Uuid,
 };
-use manyhands_api::types::{Incident, JobSummary};
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Incident, JobSummary};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
@@ -25,7 +25,7 @@ use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Unit};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 
-use super::{JOB, reference};
+use super::{BACKUP, JOB, reference};
 
 /// The one key.
 pub const KEY: &str = "the-key-of-this-test";
@@ -265,8 +265,36 @@ impl Gateway for World {
         Ok(Uploaded { blob: reference(&bytes), image_id: Some(IMAGE) })
     }
 
-    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        Ok(Uploaded { blob: reference(&bytes), image_id: None })
+    fn spool(&self) -> &Path {
+        self.spool.path()
+    }
+
+    async fn room(&self, _: u64) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
+        Ok(Uploaded { blob: reference(&std::fs::read(file.path()).unwrap()), image_id: None })
+    }
+
+    async fn back_up(&self) -> Result<BegunBackup, Problem> {
+        Ok(BegunBackup { name: BACKUP.to_owned() })
+    }
+
+    /// One that runs, one that has failed, one that is there.
+    async fn backups(&self) -> Result<Backups, Problem> {
+        let (name, looks) = (BACKUP.to_owned(), self.kept().fresh()[15]);
+        let running = BackupProgress { name: name.clone(), done_bytes: 1, total_bytes: u64::MAX, elapsed_ms: 2 };
+        let path = (looks % 3 == 1).then(|| format!("/b/{name}"));
+        let error = (looks % 3 != 1).then(|| Problem::new(ProblemKind::NoSpace, "the disk is full"));
+        let last = BackupEnd { name, path: path.clone(), size_bytes: 3, elapsed_ms: 4, error };
+        Ok(Backups {
+            folder: "/b".to_owned(),
+            kept_max: 3,
+            kept: path.into_iter().collect(),
+            running: (looks % 2 == 0).then_some(running),
+            last: (looks % 3 > 0).then_some(last),
+        })
     }
 
     async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {

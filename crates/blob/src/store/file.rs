@@ -16,7 +16,7 @@ use super::StoreError;
 
 /// Memory for redb's pages, in bytes. The default of 1 GiB is more than a weak machine has to spare; blobs are read
 /// once or twice, so a cache gains little beyond the tables' upper pages.
-const CACHE_BYTES: usize = 16 << 20;
+pub(super) const CACHE_BYTES: usize = 16 << 20;
 
 type Opener = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
 

@@ -118,6 +118,11 @@ const fn in_file(chunk_bytes: u64) -> u64 {
     chunk_bytes.saturating_add(chunk_bytes / 4)
 }
 
+/// The most that a file with so many bytes of chunks takes of the disk.
+pub(super) const fn file_bytes(chunk_bytes: u64) -> u64 {
+    in_file(chunk_bytes).saturating_add(OVERHEAD_BYTES)
+}
+
 /// Chunks that give way to so much of the file, rounded up.
 const fn of_file(file_bytes: u64) -> u64 {
     file_bytes.saturating_sub(file_bytes / 5)

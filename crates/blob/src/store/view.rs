@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use manyhands_proto::{BlobRef, Reference};
-use redb::ReadableTable as _;
+use redb::{ReadTransaction, ReadableTable as _};
 
 use super::root::Extent;
 use super::{ChunkStore, Owner, StoreError, tables};
@@ -120,7 +120,10 @@ impl ChunkStore {
     /// # Errors
     /// Storage errors only.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        let txn = self.inner.file.begin_read()?;
+        self.usage_in(&self.inner.file.begin_read()?)
+    }
+
+    pub(super) fn usage_in(&self, txn: &ReadTransaction) -> Result<Usage, StoreError> {
         let counters = txn.open_table(tables::COUNTERS)?;
         Ok(Usage {
             used_bytes: tables::counter(&counters, tables::USED_BYTES)?,

@@ -12,7 +12,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
 use crate::failure::{Exit, Failure};
-use crate::files::{Draft, Program};
+use crate::files::{Draft, Program, Source};
 use crate::interrupt::unless_interrupted;
 use crate::job::{self, Terms};
 use crate::network::{Network, Plan};
@@ -125,7 +125,7 @@ async fn prove(args: &DemoArgs, plan: &Plan, program: &Program, http: &str) -> R
         plural(args.numbers.into(), "number"),
         plural(plan.nodes.into(), "node")
     ));
-    let submitted = job::submit(&client, program, input, Vec::new(), terms).await?;
+    let submitted = job::submit(&client, program, Source::Bytes(input), Vec::new(), terms).await?;
     let status = job::follow(&client, submitted.job, Progress::new(&program.name)).await?;
     let summary = job::deliver(&client, &status, program.image_id, draft).await?;
     screen::out(&summary.lines(Paint::stdout()).join("\n"));

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod attach;
+mod backup;
 mod blob;
 mod config;
 mod demo;
@@ -58,6 +59,8 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Starts a small network in a temporary directory, proves a program on it, and ends it.
     Demo(demo::DemoArgs),
+    /// Has a gateway back up its data directory while it runs; asked for on its own machine.
+    Backup(backup::BackupArgs),
     /// Makes, lists and revokes the keys of a gateway's Bonsai API.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -81,6 +84,7 @@ impl Command {
             Self::Status(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Doctor(args) => args.json,
+            Self::Backup(args) => args.json,
             Self::Keys(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
             Self::Up(_) | Self::Gateway(_) | Self::Node(_) | Self::Demo(_) => false,
@@ -105,6 +109,7 @@ impl Command {
             Self::Gateway(args) => daemon(gateway::run(args)),
             Self::Node(args) => daemon(node::run(args)),
             Self::Demo(args) => small(demo::run(args)),
+            Self::Backup(args) => small(backup::run(args)),
             Self::Keys(command) => keys::run(command),
             Self::Config(command) => config::run(&command),
         }

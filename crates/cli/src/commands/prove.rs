@@ -21,7 +21,7 @@ use crate::screen::{self, Paint};
 pub struct ProveArgs {
     /// The program binary (`.bin`, begins with R0BF).
     program: PathBuf,
-    /// The guest's input, as it is.
+    /// The guest's input, as it is; up to 4 GiB, which are sent as they are read.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Reads the guest's input from standard input.
@@ -72,7 +72,7 @@ pub async fn run(args: ProveArgs) -> Result<ExitCode, Failure> {
 async fn prove(args: ProveArgs, job: &Cell<Option<JobId>>) -> Result<ExitCode, Failure> {
     let client = args.gateway.client()?;
     let program = Program::read(&args.program, args.wrap)?;
-    let input = files::input(args.input.as_deref(), args.stdin)?;
+    let input = files::source(args.input.as_deref(), args.stdin)?;
     let assumptions = files::assumptions(&args.assumptions)?;
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.receipt", program.name)));
     let sources = [&args.program].into_iter().chain(&args.input).chain(&args.assumptions);

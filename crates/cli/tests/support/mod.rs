@@ -6,16 +6,19 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup};
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded, serve};
 use manyhands_core::explain::Explanation;
 use manyhands_core::job::UnitState;
 use manyhands_core::view::{JobView, ResultView};
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 pub const JOB: JobId = JobId([0xab; 16]);
+pub const BACKUP: &str = "2026-01-31T12-00-00Z";
 
 /// A bound for a hanging test only.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -37,6 +40,10 @@ pub struct Script {
     pub aborted: Mutex<Vec<JobId>>,
     /// The question that it takes and never answers.
     pub silent_at: Option<&'static str>,
+    /// Why it makes no back-up.
+    pub backup_refusal: Option<Problem>,
+    /// What it says of its back-ups, one after the other: the one under way, the last one.
+    pub backups: Mutex<Vec<(Option<BackupProgress>, Option<BackupEnd>)>>,
     /// Told when it is silent.
     pub silent: tokio::sync::Notify,
 }
@@ -67,8 +74,27 @@ impl Gateway for Script {
         Ok(Uploaded { blob: self.keep(bytes), image_id: Some(self.lie.unwrap_or(right)) })
     }
 
-    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        Ok(Uploaded { blob: self.keep(bytes), image_id: None })
+    fn spool(&self) -> &Path {
+        Path::new(env!("CARGO_TARGET_TMPDIR"))
+    }
+
+    async fn room(&self, _: u64) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
+        Ok(Uploaded { blob: self.keep(std::fs::read(file.path()).unwrap()), image_id: None })
+    }
+
+    async fn back_up(&self) -> Result<BegunBackup, Problem> {
+        self.backup_refusal.clone().map_or_else(|| Ok(BegunBackup { name: BACKUP.to_owned() }), Err)
+    }
+
+    async fn backups(&self) -> Result<Backups, Problem> {
+        let mut steps = self.backups.lock().unwrap();
+        let step = if steps.len() > 1 { steps.remove(0) } else { steps.first().cloned().unwrap_or_default() };
+        let kept = step.1.as_ref().and_then(|end| end.path.clone()).into_iter().collect();
+        Ok(Backups { folder: "/b".to_owned(), kept_max: 3, kept, running: step.0, last: step.1 })
     }
 
     async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {

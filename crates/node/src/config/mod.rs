@@ -64,6 +64,11 @@ pub struct GatewayConfig {
     pub public_url: Option<String>,
     /// Peers that may work on private jobs, unless a job names its own: peer ids as libp2p writes them.
     pub trusted: Vec<String>,
+    /// Where back-ups go; absent means the folder `backups` in the data directory. Each gateway needs one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_folder: Option<PathBuf>,
+    /// The most back-ups that are kept; the oldest go when a new one is whole.
+    pub backups_max: u8,
 }
 
 /// The prover node's part.
@@ -144,6 +149,8 @@ impl Default for GatewayConfig {
             cycles_max: 1 << 36,
             public_url: None,
             trusted: Vec::new(),
+            backup_folder: None,
+            backups_max: 3,
         }
     }
 }
@@ -197,6 +204,9 @@ impl Config {
             return wrong(format!("node.slots = {}; it must be from 1 to 64", self.node.slots));
         }
         self.bee_api.level()?;
+        if self.gateway.backups_max == 0 {
+            return wrong("gateway.backups_max = 0; it must be at least 1".to_owned());
+        }
         if self.node.threads == Some(0) {
             return wrong("node.threads = 0; leave it out for every core".to_owned());
         }
@@ -261,6 +271,11 @@ const MEANINGS: &[(&str, &str)] = &[
         "The address that clients reach the HTTP API by, if that is not where it listens, as https://prove.example.",
     ),
     ("trusted", "Peers that may work on private jobs, unless a job names its own; peer ids."),
+    (
+        "backup_folder",
+        "Where back-ups go; without this line the folder backups in the data directory. Each gateway needs one of its own.",
+    ),
+    ("backups_max", "The most back-ups that are kept; the oldest go when a new one is whole."),
     ("gateways", "Gateways to work for, as multiaddresses or HOST:PORT; others are found by their job notices."),
     ("po2_max", "The largest segment to offer; without this line what memory allows."),
     ("memory_bytes", "Memory that one slot may use, in bytes; without this line half of the machine."),

@@ -1,20 +1,26 @@
 //! The gateway behind its HTTP door: uploads and receipts go straight to the store, everything else to the event loop.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use manyhands_api::server::Gateway;
-use manyhands_api::types::{GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded};
+use manyhands_api::types::{
+    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded,
+};
 use manyhands_blob::StoreError;
 use manyhands_core::explain::Explanation;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId, NodeId};
+use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
+use super::backup::Archivist;
 use super::owners::{owner_of, uploads};
 use super::privacy;
 use super::questions::{Question, To, Wanted};
 use super::tasks::Tasks;
-use crate::store::is_no_room;
+use crate::store::{Shortage, is_no_room};
 
 /// Largest final receipt that is handed out at once, in bytes: 2,000 segments of 250 kB.
 pub(super) const RECEIPT_BYTES_MAX: u64 = 512 << 20;
@@ -27,6 +33,8 @@ pub(crate) struct Door {
     pub(crate) cycles_max: u64,
     /// Peers that may work on private jobs that name none.
     pub(crate) trusted: Vec<String>,
+    /// What makes back-ups.
+    pub(crate) archivist: Arc<Archivist>,
 }
 
 impl Door {
@@ -37,7 +45,8 @@ impl Door {
         answer.await.map_err(|_| stopping())
     }
 
-    async fn upload(&self, bytes: Vec<u8>) -> Result<BlobRef, Problem> {
+    /// Stores a program or a receipt.
+    pub(super) async fn upload(&self, bytes: Vec<u8>) -> Result<BlobRef, Problem> {
         let stored = self.tasks.on_store(move |store| store.put_blob(&uploads(), &bytes)).await;
         stored.map_err(|error| of_store(&error))
     }
@@ -143,8 +152,36 @@ impl Gateway for Door {
         Ok(Uploaded { blob: self.upload(bytes).await?, image_id: Some(image_id) })
     }
 
-    async fn upload_input(&self, bytes: Vec<u8>) -> Result<Uploaded, Problem> {
-        Ok(Uploaded { blob: self.upload(bytes).await?, image_id: None })
+    fn spool(&self) -> &Path {
+        &self.tasks.scratch
+    }
+
+    /// It lies in a file and in the store at the same time, for as long as it is stored.
+    async fn room(&self, coming_bytes: u64) -> Result<(), Problem> {
+        let looked = self.tasks.on_store(move |store| {
+            store.require_disk_beside(coming_bytes)?;
+            Shortage::of(store, coming_bytes)
+        });
+        match looked.await.map_err(|error| of_store(&error))? {
+            None => Ok(()),
+            Some(lack) => {
+                let message = format!("this gateway has no room for the input: {lack}; {}", lack.advice());
+                Err(problem(ProblemKind::NoSpace, &message))
+            }
+        }
+    }
+
+    async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
+        let opened = file.reopen().map_err(|error| Problem::of_disk("the input could not be read again", &error))?;
+        Ok(Uploaded { blob: self.upload_file(opened).await?, image_id: None })
+    }
+
+    async fn back_up(&self) -> Result<BegunBackup, Problem> {
+        self.archivist.begin().await
+    }
+
+    async fn backups(&self) -> Result<Backups, Problem> {
+        self.archivist.list().await
     }
 
     async fn submit(&self, request: JobRequest) -> Result<Submitted, Problem> {

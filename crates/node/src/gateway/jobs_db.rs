@@ -202,11 +202,19 @@ impl JobsDb {
         transaction.execute("DELETE FROM results WHERE job = ?1", [job])?;
         forget_pieces(&transaction, status.view.job)?;
         transaction.commit()?;
-        // The next job's end does it if a reader is in the way.
-        if !sqlite::empty_log(&self.0)? {
-            tracing::debug!(job = %status.view.job, "another program reads the database: its log keeps what the job left for now");
-        }
+        self.empty_log();
         Ok(())
+    }
+
+    /// Writes the database's log into it, so that what was deleted is in neither. The next job's end does it if a reader is in the way.
+    pub(crate) fn empty_log(&self) {
+        match sqlite::empty_log(&self.0) {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the job database is being read: its log keeps what was deleted for now"),
+            Err(error) => {
+                tracing::warn!(%error, "the job database's log could not be emptied; the next job's end tries again")
+            }
+        }
     }
 
     /// Whether what a job leaves may stay as cache: it is known, and not private.

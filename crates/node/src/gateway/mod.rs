@@ -17,6 +17,7 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
+use backup::Archivist;
 use bonsai::{Book, Desk, Machine};
 use door::Door;
 use jobs_db::JobsDb;
@@ -27,6 +28,7 @@ use tasks::Tasks;
 use turns::Turns;
 
 mod assumptions;
+mod backup;
 pub mod bonsai;
 mod door;
 mod inputs;
@@ -116,6 +118,7 @@ pub async fn run(
     let (stop, stopped) = watch::channel(false);
     let door = Arc::new(Door {
         tasks,
+        archivist: Arc::new(Archivist::new(&config, &data_dir, questions.clone())),
         questions,
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
@@ -123,13 +126,14 @@ pub async fn run(
     let desk = open_desk(&config, &data_dir, http, Arc::clone(&door), identity.recursion).await?;
     let host = desk.public_host();
     let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
-    let server = tokio::spawn(manyhands_api::serve_beside(listener, door, calls, host, until(stopped)));
+    let server = tokio::spawn(manyhands_api::serve_beside(listener, Arc::clone(&door), calls, host, until(stopped)));
     let tending = tokio::spawn(desk.tend());
     let addresses = me.addresses.iter().map(|address| with_node(address, me.node)).collect();
     let bee_api = bee.as_ref().map(|bee| bee.address);
     let peer_id = peer_text(me.node);
     ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
+    door.archivist.close().await;
 
     if let Some(bee) = bee {
         bee.close().await;

@@ -11,6 +11,7 @@ use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use tokio::sync::oneshot;
 
 use super::assumptions::Assumed;
+use super::backup::{Frozen, Prepared};
 use super::jobs_db::JobRow;
 use super::owners::receipts;
 use super::shell::Shell;
@@ -55,6 +56,10 @@ pub(crate) enum Question {
     Remove(JobId, To<Result<(), Problem>>),
     /// Say how the gateway is; the bytes used and the limit of its store are filled in by the door.
     Status(To<GatewayStatus>),
+    /// Hold everything as it is now, for a back-up.
+    Freeze(Box<Prepared>, To<Result<Frozen, Problem>>),
+    /// Nothing is held any more.
+    Thaw,
 }
 
 impl Shell {
@@ -69,6 +74,8 @@ impl Shell {
             Question::Stop(job, to) => drop(to.send(self.stop(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
+            Question::Freeze(prepared, to) => drop(to.send(prepared.freeze(&self.tasks.store))),
+            Question::Thaw => self.db.empty_log(),
         }
     }
 

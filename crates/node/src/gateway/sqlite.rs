@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, Result, ffi};
 
 /// How long a command line waits for the daemon's writes, and the other way round.
-const BUSY_TIME: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIME: Duration = Duration::from_secs(5);
 
 /// Opens or makes the database at `path`, for its owner alone. `steps` make each format of the one before it; a newer format than there are
 /// steps is refused.
@@ -26,10 +26,12 @@ pub(super) fn open(path: &Path, steps: &[&str]) -> Result<Connection> {
 }
 
 /// Writes the log into the database and cuts it off, so that what was deleted is in neither. Tells whether it could: not while another
-/// program reads; it can later.
+/// program, or a back-up, reads; it can later. It is not waited for, as the event loop would wait.
 pub(super) fn empty_log(db: &Connection) -> Result<bool> {
-    let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    Ok(!is_busy)
+    db.busy_timeout(Duration::ZERO)?;
+    let is_busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    db.busy_timeout(BUSY_TIME)?;
+    Ok(!is_busy?)
 }
 
 /// All steps or none: a program that is killed half-way finds the old format again.

@@ -86,7 +86,7 @@ impl fmt::Display for Shortage {
 }
 
 /// Bytes as a person reads them.
-struct Megabytes(u64);
+pub(crate) struct Megabytes(pub(crate) u64);
 
 impl fmt::Display for Megabytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,6 +25,8 @@ use tempfile::NamedTempFile;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub(crate) use book::Book;
+#[cfg(test)]
+pub(crate) use book::UploadRow;
 pub use book::{KeyLimits, KeyRow};
 use execute::Running;
 pub(crate) use groth16::{Machine, Maker};

@@ -174,7 +174,7 @@ impl Desk {
         };
         let mut assumptions = Vec::with_capacity(receipts.len());
         for id in receipts {
-            assumptions.push(self.door.upload_input(self.assumption(tenant, id).await?).await?.blob);
+            assumptions.push(self.door.upload(self.assumption(tenant, id).await?).await?);
         }
         let request = JobRequest {
             program,

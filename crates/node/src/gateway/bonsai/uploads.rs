@@ -77,6 +77,7 @@ impl Desk {
     }
 
     pub(super) async fn forget_upload(&self, tenant: &Tenant, upload: Upload) -> Result<(), Problem> {
+        let _kept = self.door.archivist.keeping().read_owned().await;
         let whose = tenant.clone();
         let was_there = self.on_book(move |book| book.remove_upload(&whose, &name_of(upload), kind_of(upload))).await?;
         let _ = fs::remove_file(self.path(tenant, upload));
@@ -104,6 +105,7 @@ impl Desk {
 
     /// Removes what nobody has used for a day, and files of that age that the book does not know. Tells how many.
     pub(crate) async fn tidy_uploads(&self) -> Result<usize, Problem> {
+        let _kept = self.door.archivist.keeping().read_owned().await;
         let before_ms = unix_ms() - UNUSED_MS;
         let mut count = 0;
         for (tenant, name, kind) in self.on_book(move |book| book.unused(before_ms)).await? {

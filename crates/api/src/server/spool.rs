@@ -12,8 +12,8 @@ use manyhands_proto::limits::INPUT_BYTES_MAX;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::server::body::too_slow;
-use crate::server::limits::UPLOAD_TIME;
+use super::body::too_slow;
+use super::limits::UPLOAD_TIME;
 use crate::types::{Problem, ProblemKind};
 
 /// Longest silence in the middle of an upload.
@@ -52,9 +52,24 @@ impl Bound {
     }
 }
 
-/// Takes a body of at most `bytes_max` into a new file in `folder`, on disk when this returns. `room` says how much its sender may still
+/// As [`receive`], with the file on disk when this returns.
+pub(crate) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
+    headers: &HeaderMap,
+    body: Body,
+    folder: &Path,
+    bytes_max: u64,
+    room: impl Fn(u64) -> Asked,
+    what: &str,
+) -> Result<(NamedTempFile, u64), Problem> {
+    let (file, size_bytes) = receive(headers, body, folder, bytes_max, room, what).await?;
+    let synced = tokio::task::spawn_blocking(move || file.as_file().sync_all().map(|()| file)).await;
+    let file = synced.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?;
+    Ok((file, size_bytes))
+}
+
+/// Takes a body of at most `bytes_max` into a new file in `folder`, which is gone with its handle. `room` says how much its sender may still
 /// upload, and fails if the disk has no room for so many bytes that come next; it is asked first and again and again.
-pub(super) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
+pub(crate) async fn receive<Asked: Future<Output = Result<u64, Problem>>>(
     headers: &HeaderMap,
     body: Body,
     folder: &Path,
@@ -68,10 +83,7 @@ pub(super) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
     bound.check(stated, what)?;
     let bound = Bound { room_bytes: room(stated).await?, ..bound };
     bound.check(stated, what)?;
-    let (file, size_bytes) = take(body, folder, bound, room, what).await?;
-    let synced = tokio::task::spawn_blocking(move || file.as_file().sync_all().map(|()| file)).await;
-    let file = synced.map_err(|_| Problem::stopping())?.map_err(|error| failed(&error))?;
-    Ok((file, size_bytes))
+    take(body, folder, bound, room, what).await
 }
 
 async fn take<Asked: Future<Output = Result<u64, Problem>>>(
