@@ -18,15 +18,15 @@ pub mod step2_store;
 pub mod step3_dispatch;
 pub mod step4_verify;
 pub mod step5_combine;
-mod step5_unite;
 pub mod step6_deliver;
 pub(crate) mod tally;
+mod unite;
 
 pub use step1_segment::{Assumption, ExecutionInfo, RequestInfo, SegmentInfo};
 pub use step4_verify::Check;
-pub use step5_unite::sibling;
 pub use step6_deliver::Parts;
 pub use tally::Tally;
+pub use unite::sibling;
 
 /// What a requester asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

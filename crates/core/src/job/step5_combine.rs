@@ -1,12 +1,12 @@
 //! Step V: verified proofs are combined. For a composite receipt they are collected in order; for a succinct one each is lifted, and
 //! any two neighbouring ranges are joined as soon as both are there; in the end what the guest relies on is resolved, one assumption after
-//! the other, as each is taken out of the receipt that the one before it left. Keccak proofs are united meanwhile (`step5_unite`).
+//! the other, as each is taken out of the receipt that the one before it left. Keccak proofs are united meanwhile (`unite`).
 
 use std::collections::BTreeMap;
 
 use manyhands_proto::{BlobRef, NodeId, Unit};
 
-use super::step5_unite::United;
+use super::unite::United;
 use super::{Assumption, Entry, Job, Outcome, Phase, Receipted, Work};
 use crate::ProofSystem;
 use crate::job::step6_deliver::Parts;

@@ -9,11 +9,11 @@ use manyhands_api::bonsai::types::Tenant;
 use manyhands_api::types::ProblemKind;
 use manyhands_blob::{ChunkStore, Owner};
 use manyhands_core::{JobSpec, Outcome, Priority};
-use manyhands_proto::{BlobRef, Digest, JobId, Po2};
+use manyhands_proto::{BlobRef, Digest, JobId, Po2, Unit};
 
 use super::*;
 use crate::gateway::bonsai::{Book, UploadRow};
-use crate::gateway::jobs_db::{JobRow, JobsDb, SegmentRow};
+use crate::gateway::jobs_db::{JobRow, JobsDb, Piece};
 use crate::gateway::owners::{owner_of, receipts};
 
 const PLENTY: u64 = 1 << 30;
@@ -55,7 +55,7 @@ impl Data {
         self.store.put_blob(owner, &bytes).unwrap()
     }
 
-    fn job(&self, number: u8) -> (JobRow, SegmentRow) {
+    fn job(&self, number: u8) -> (JobRow, Piece) {
         let job = JobId([number; 16]);
         let program = self.put(&owner_of(job), 30_000, number);
         let spec = JobSpec { po2: Po2::MIN, is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
@@ -72,9 +72,9 @@ impl Data {
             runs: 0,
         };
         let blob = self.put(&owner_of(job), 90_000, number ^ 0x80);
-        let segment = SegmentRow { index: 0, po2: Po2::MIN, claim: vec![1], blob, key: None };
+        let segment = Piece { unit: Unit::Prove(0), po2: Po2::MIN, claim: vec![1], blob, key: None };
         self.jobs.submit(&row).unwrap();
-        self.jobs.add_segment(job, &segment).unwrap();
+        self.jobs.add_piece(job, &segment).unwrap();
         (row, segment)
     }
 }
@@ -154,7 +154,7 @@ async fn what_was_there_at_the_moment_is_in_it_whatever_happens_then() {
     assert_eq!(names(&path.join("uploads")), ["input-1".to_owned()].into());
     let jobs = JobsDb::open(&path.join("jobs.db")).unwrap();
     assert_eq!(jobs.open_jobs().unwrap(), std::slice::from_ref(&row));
-    assert_eq!(jobs.segment(row.job, 0).unwrap(), Some(segment.clone()));
+    assert_eq!(jobs.piece(row.job, Unit::Prove(0)).unwrap(), Some(segment.clone()));
     let copied = Book::open(&path.join("bonsai.db")).unwrap();
     assert_eq!(copied.upload(&tenant, b"1", "input").unwrap(), Some(known));
     let store = ChunkStore::open(&path.join("chunks.redb"), PLENTY).unwrap();

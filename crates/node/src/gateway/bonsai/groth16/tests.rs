@@ -32,7 +32,8 @@ fn saying(dir: &Path, report: &Report) {
     std::fs::write(dir.join("report"), [&length[..], &frame].concat()).unwrap();
 }
 
-const SAY: &str = "echo \"$TMPDIR\" >>$here/folders; cat $here/report; exec cat >/dev/null";
+/// It reads while it speaks: either may be more than a pipe holds.
+const SAY: &str = "echo \"$TMPDIR\" >>$here/folders; cat $here/report & exec cat >/dev/null";
 
 async fn cannot(docker: &str) -> String {
     machine(docker, "").0.can().await.unwrap_err()

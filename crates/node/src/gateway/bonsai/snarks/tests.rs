@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
+use crate::gateway::backup::Archivist;
 use crate::gateway::bonsai::{Book, KeyLimits, Keys, Maker};
 use crate::gateway::door::Door;
 use crate::gateway::owners::receipts;
@@ -112,7 +113,11 @@ impl World {
         let store = manyhands_blob::ChunkStore::open(&store, 1 << 26).unwrap();
         let (tasks, _) = crate::gateway::tasks::tests::tasks(store, Storage::Embedded).await;
         let (questions, asked) = mpsc::channel(16);
-        let door = Arc::new(Door { tasks, questions, cycles_max: 1 << 30, trusted: Vec::new() });
+        // Nor is anything backed up.
+        let elsewhere = tempfile::tempdir_in(dir).unwrap().keep();
+        let data_dir = crate::data_dir::DataDir::open(&elsewhere).unwrap();
+        let archivist = Arc::new(Archivist::new(&crate::Config::default(), &data_dir, questions.clone()));
+        let door = Arc::new(Door { tasks, questions, cycles_max: 1 << 30, trusted: Vec::new(), archivist });
         let (fake, jobs) = (Fake::new(), Jobs::default());
         tokio::spawn(answer(asked, Arc::clone(&jobs)));
         let book = Book::open(&crate::data_dir::DataDir::bonsai_in(dir)).unwrap();
