@@ -8,7 +8,7 @@ use super::{failed, guarded, prover, require_recursion, unusable};
 use crate::{Shrinkable, encoding, shrink as rules};
 
 /// Makes a Groth16 receipt of a whole succinct one, and checks that it proves the same. `docker` must be on the PATH and may use the folder of
-/// temporary files (`TMPDIR`), which must be an absolute path without a colon.
+/// temporary files (`TMPDIR`), which must be an absolute path without a colon. Before Docker comes some 10 CPU-minutes and 1.44 GB.
 ///
 /// # Errors
 /// [`Failure::NoRecursion`] without the recursion programs, [`Failure::Input`] when it is no succinct receipt or does not verify,
