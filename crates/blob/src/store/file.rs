@@ -4,6 +4,8 @@
 //! commit. A daemon should go on by itself once the disk has room, so that is done here.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redb::{
     Builder, CompactionError, Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction,
 };
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 use super::StoreError;
 
@@ -34,7 +38,7 @@ impl StoreFile {
     pub(super) fn at_path(path: &Path) -> Result<Self, StoreError> {
         let place = path.to_owned();
         let opener = move || Builder::new().set_cache_size(CACHE_BYTES).create(&place);
-        let opened = Self::with_opener(Box::new(opener)).map_err(|error| match error {
+        let opened = make(path).and_then(|()| Self::with_opener(Box::new(opener))).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::AlreadyOpen { path: path.to_owned() },
             error => match StoreError::from(error) {
                 StoreError::Io { source } => {
@@ -119,6 +123,35 @@ impl StoreFile {
     }
 }
 
+/// Makes an empty file at `path` if there is none. It gets its name when it is whole: one that a kill left half made could not be opened
+/// again, and nobody would know that nothing is in it.
+fn make(path: &Path) -> Result<(), DatabaseError> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let draft = path.with_extension("redb.new");
+    let begin = || Builder::new().set_cache_size(CACHE_BYTES).create(&draft);
+    let made = match begin() {
+        // What a kill left of another beginning.
+        Err(DatabaseError::Storage(_)) => {
+            std::fs::remove_file(&draft).map_err(DatabaseError::from).and_then(|()| begin())
+        }
+        made => made,
+    };
+    drop(made?);
+    File::open(&draft)?.sync_all()?;
+    match rustix::fs::renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // Somebody else was quicker; theirs is as empty.
+        Err(Errno::EXIST) => std::fs::remove_file(&draft)?,
+        // Not every file system knows how not to replace.
+        Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(&draft, path)?,
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(folder)?.sync_all()?)
+}
+
 impl fmt::Debug for StoreFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreFile").finish_non_exhaustive()
@@ -128,4 +161,27 @@ impl fmt::Debug for StoreFile {
 /// The time, for the age of downloads only.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kill_left_of_a_beginning_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chunks.redb");
+        let draft = dir.path().join("chunks.redb.new");
+        for left in [&b""[..], b"half of a header"] {
+            std::fs::write(&draft, left).unwrap();
+            drop(StoreFile::at_path(&path).unwrap());
+            assert!(!draft.exists() && path.exists(), "{left:?}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        // A file that is there is never taken for one that was only begun.
+        std::fs::write(&path, b"somebody's file").unwrap();
+        assert!(StoreFile::at_path(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody's file");
+        assert!(!draft.exists());
+    }
 }
