@@ -67,6 +67,8 @@ pub(crate) struct Desk {
     maker: Arc<dyn Maker>,
     /// Groth16 receipts made at the same time.
     shrinks: Arc<Semaphore>,
+    /// Receipts that are looked at at the same time, to be asked for as Groth16: each may be held in memory as a whole.
+    sources: Semaphore,
     /// The desk itself, for tasks that outlive a call.
     me: Weak<Self>,
     /// What changes a tenant's sessions and uploads takes turns, so that two sessions that are the same find each other, and limits hold.
@@ -94,6 +96,7 @@ impl Desk {
             executions: Arc::new(Semaphore::new(1)),
             maker,
             shrinks: Arc::new(Semaphore::new(1)),
+            sources: Semaphore::new(2),
             me: me.clone(),
             turns: Mutex::default(),
         }))

@@ -24,8 +24,11 @@ const WAY_OUT: &str = "Ask for a succinct receipt (ProverOpts::succinct()) inste
 impl Desk {
     /// Takes a Groth16 receipt, or finds the one of the same source that is being made or was made.
     pub(super) async fn take_snark(&self, tenant: &Tenant, source: Uuid) -> Result<Uuid, Problem> {
-        let (bytes, is_upload) = self.source(tenant, source).await?;
-        let fingerprint = checked(source, bytes).await?;
+        let (fingerprint, is_upload) = {
+            let _turn = self.sources.acquire().await.map_err(|_| Problem::stopping())?;
+            let (bytes, is_upload) = self.source(tenant, source).await?;
+            (checked(source, bytes).await?, is_upload)
+        };
         let same = {
             let whose = tenant.clone();
             move |book: &super::Book| book.same_snark(&whose, fingerprint)
