@@ -174,7 +174,11 @@ fn story(url: &str, keys: [&str; 3]) -> Result<()> {
     let receipt = alice.receipt_download(&session)?;
     let summary = manyhands_zkvm::verify_receipt(&receipt, image_id)?;
     ensure!(summary.journal == tiny_journal("hello"), "{summary:?}");
-    ensure!(alice.download(&status.receipt_url.context("a receipt has an address")?)? == receipt, "the same receipt");
+    let address = status.receipt_url.context("a receipt has an address")?;
+    ensure!(alice.download(&address)? == receipt, "the same receipt");
+    let base = address.split("/receipts/").next().context("it is below the gateway's")?;
+    let bentos = format!("{base}/receipts/stark/receipt/{}", session.uuid);
+    ensure!(alice.download(&bentos)? == receipt, "the same where Bento has it");
     ensure!(
         alice.create_session(image.clone(), input.clone(), vec![], false)?.uuid == session.uuid,
         "a finished one too"

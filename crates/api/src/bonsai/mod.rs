@@ -11,6 +11,7 @@
 //! | `GET /receipts/{id}`, `GET /receipts/{id}/download` | where the receipt is; the receipt |
 //! | `POST /snark/create`, `GET /snark/status/{id}` | a Groth16 receipt of a session's or an uploaded one, where the gateway's machine can |
 //! | `GET /snark/receipt/{id}` | the Groth16 receipt |
+//! | `GET /receipts/stark/receipt/{id}`, `GET /receipts/groth16/receipt/{id}`, `GET /health` | the same receipts, and whether a gateway is here, where Bento has them |
 //! | `GET /version`, `GET /user/quotas` | what is proved here; what the key may do |
 
 mod base;

@@ -82,6 +82,10 @@ pub fn routes<B: Bonsai>(bonsai: Arc<B>) -> Router {
         .route("/snark/create", post(create_snark::<B>))
         .route("/snark/status/{id}", get(snark_status::<B>))
         .route("/snark/receipt/{id}", get(snark_receipt::<B>))
+        // What Boundless' brokers ask of Bento beside Bonsai's calls.
+        .route("/health", get(health))
+        .route("/receipts/stark/receipt/{id}", get(receipt::<B>))
+        .route("/receipts/groth16/receipt/{id}", get(snark_receipt::<B>))
         .route("/version", get(version::<B>))
         .route("/user/quotas", get(quotas::<B>))
         .layer(DefaultBodyLimit::disable())
@@ -259,6 +263,10 @@ async fn snark_status<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: He
 async fn snark_receipt<B: Bonsai>(State(desk): Shared<B>, Id(id): Id, headers: HeaderMap) -> Answer {
     let (tenant, id) = (tenant(&desk, &headers).await?, uuid(&id)?);
     Ok(bytes(desk.bonsai.snark_receipt(&tenant, id).await?))
+}
+
+async fn health() -> Answer {
+    Ok(ok(&json!({ "status": "ok" })))
 }
 
 async fn version<B: Bonsai>(State(desk): Shared<B>) -> Answer {

@@ -219,6 +219,10 @@ async fn an_uploaded_receipt_is_made_groth16_once_and_for_its_owner_alone() {
     assert_eq!(ended(&alice, &snark).await, ("SUCCEEDED".to_owned(), None, Some(address.clone())));
     assert_eq!(alice.download(&address).await.unwrap(), b"a Groth16 receipt");
     assert_ne!(bob.download(&address).await.unwrap(), b"a Groth16 receipt");
+    // Where Bento has it.
+    let bentos = format!("{}/receipts/groth16/receipt/{}", world.url, snark.uuid);
+    assert_eq!(alice.download(&bentos).await.unwrap(), b"a Groth16 receipt");
+    assert_ne!(bob.download(&bentos).await.unwrap(), b"a Groth16 receipt");
     assert_eq!(*world.fake.begun.lock().unwrap(), [succinct()]);
     // Made is made, whatever has become of Docker.
     *world.fake.can.lock().unwrap() = Err("Docker is gone".to_owned());
