@@ -139,13 +139,16 @@ fn worker(worker: &Result<(String, Identity), String>) -> Check {
 }
 
 fn recursion(worker: &Result<(String, Identity), String>, slot_bytes: u64) -> Check {
-    let why = "lifts and joins, and so succinct receipts, need the recursion programs and 1.5 GB";
     let needed = manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
+    let why = "lifts, joins and keccak proofs, and so succinct receipts, need the recursion programs and 1.7 GB";
     match worker {
         Ok((_, identity)) if identity.recursion && slot_bytes >= needed => Check::ok("recursion", "in the worker", why),
         Ok((_, identity)) if identity.recursion => {
             Check::ok("recursion", format!("in the worker, but {} is too little memory for it", bytes(slot_bytes)), why)
-                .warn("give a node 1500 MB with --memory-mb; without, it only proves segments")
+                .warn(format!(
+                    "give a node {} MB with --memory-mb; without, it only proves segments",
+                    needed.div_ceil(1_000_000)
+                ))
         }
         Ok(_) => Check::ok("recursion", "not in the worker", why)
             .warn("receipts will be composite; build again where the recursion programs can be had (see README)"),

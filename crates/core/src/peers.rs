@@ -126,7 +126,7 @@ impl Peer {
         }
         let scale = |from: Po2, ms: u64| match kind {
             UnitKind::Prove => ms.saturating_mul(po2.cycles()) / from.cycles(),
-            // Most of a keccak proof of a size that is offered is its lift.
+            // Of a keccak proof a third or more is its lift, and there are two sizes.
             UnitKind::Lift | UnitKind::Join | UnitKind::Keccak => ms,
         };
         let seen =

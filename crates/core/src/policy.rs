@@ -1,6 +1,7 @@
 //! Every constant of the scheduling rules, each with its reason; and the policies of others, to be measured against in the same world.
 
 use manyhands_proto::Po2;
+use manyhands_proto::limits::KECCAK_WEIGHT;
 use manyhands_proto::unit::UnitKind;
 
 /// Which of the waiting nodes a unit goes to.
@@ -187,9 +188,9 @@ impl Policy {
         match kind {
             UnitKind::Prove => UNMEASURED_MS_AT_16 * po2.cycles() / (1 << 16),
             UnitKind::Lift | UnitKind::Join => UNMEASURED_MS_AT_16 * self.recursion_percent / 100,
-            // The proof and its lift.
             UnitKind::Keccak => {
-                self.default_ms(UnitKind::Prove, po2).saturating_add(self.default_ms(UnitKind::Lift, po2))
+                let circuit_ms = self.default_ms(UnitKind::Prove, po2).saturating_mul(KECCAK_WEIGHT);
+                circuit_ms.saturating_add(self.default_ms(UnitKind::Lift, po2))
             }
         }
     }

@@ -14,7 +14,7 @@ const SEGMENT_BYTES: [u64; 11] =
     [10_000, 19_000, 38_000, 67_000, 133_000, 265_000, 529_000, 1_100_000, 2_000_000, 4_100_000, 6_400_000];
 
 /// The receipt of a lift or join, in bytes (own measurement).
-const RANGE_RECEIPT_BYTES: u64 = 223_000;
+pub const RANGE_RECEIPT_BYTES: u64 = 223_000;
 
 /// A guest whose segments touch more memory than the paper's has larger ones: so many times the table's are allowed for.
 const GUESTS_DIFFER: u64 = 2;
@@ -80,7 +80,10 @@ impl Survey {
     /// Bytes that the job will bring at least, by what was seen of its guest: at the size that takes the fewest. None if nothing was seen.
     pub fn bytes_min(&self, outcome: Outcome) -> Option<u64> {
         let of = |cut: &crate::sizing::Cut| {
-            cut.blob_bytes.saturating_add(cut.segments.saturating_mul(results_bytes(cut.po2, outcome)))
+            let segments = cut.segments.saturating_mul(results_bytes(cut.po2, outcome));
+            // Of each request a receipt, and a union's.
+            let keccaks = cut.keccaks.saturating_mul(RANGE_RECEIPT_BYTES * 2);
+            cut.blob_bytes.saturating_add(segments).saturating_add(keccaks)
         };
         // Only the longest look has seen as much of the guest as is known of it.
         let longest = self.cuts.iter().map(|cut| cut.user_cycles).max()?;

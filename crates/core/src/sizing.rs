@@ -47,6 +47,8 @@ pub struct Cut {
     pub total_cycles: u64,
     /// Bytes of their blobs, all together.
     pub blob_bytes: u64,
+    /// Keccak requests, whose number is the same at every size.
+    pub keccaks: u64,
 }
 
 /// The size that was chosen for a job, and why.
@@ -242,5 +244,10 @@ fn why(best: SizeOption, options: &[SizeOption], survey: &Survey) -> String {
         .collect();
     let than = if others.is_empty() { String::new() } else { format!(", against {}", others.join(", ")) };
     let part = if survey.is_whole { "" } else { "; the guest runs for longer than was looked at, so all take longer" };
-    format!("at po2 {} the receipt is predicted in {}{than}{part}", best.po2, of(&best))
+    let keccaks = match survey.cuts.iter().map(|cut| cut.keccaks).max().unwrap_or_default() {
+        0 => String::new(),
+        1 => "; a keccak request comes on top".to_owned(),
+        count => format!("; {count} keccak requests come on top"),
+    };
+    format!("at po2 {} the receipt is predicted in {}{than}{part}{keccaks}", best.po2, of(&best))
 }

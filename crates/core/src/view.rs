@@ -41,8 +41,14 @@ pub struct JobView {
     pub segments: Option<u32>,
     /// Cycles of the guest's own instructions, once known.
     pub user_cycles: Option<u64>,
-    /// Cycles that are proved, once known.
+    /// Cycles of all segments, once known.
     pub total_cycles: Option<u64>,
+    /// Keccak requests so far, each a proof beside the segments'. A job that ended before there were any has none.
+    #[serde(default)]
+    pub keccaks: u32,
+    /// Cycles of their proofs.
+    #[serde(default)]
+    pub keccak_cycles: u64,
     /// State of every segment's own proof, in order.
     pub grid: Vec<UnitState>,
     /// Units of all kinds that are verified.
@@ -216,6 +222,8 @@ impl<P: ProofSystem> Requester<P> {
             segments: job.execution.as_ref().map(|info| info.segments),
             user_cycles: job.execution.as_ref().map(|info| info.user_cycles),
             total_cycles: job.execution.as_ref().map(|info| info.total_cycles),
+            keccaks: job.keccaks().count() as u32,
+            keccak_cycles: job.keccaks().map(Po2::cycles).fold(0, u64::saturating_add),
             grid: job.units().filter(|(unit, _)| unit.kind() == UnitKind::Prove).map(|(_, state)| state).collect(),
             units_done: done,
             units_total: total,
@@ -251,19 +259,20 @@ impl<P: ProofSystem> Requester<P> {
         if !job.is_open() || job.ready.is_empty() || job.leases().next().is_some() {
             return None;
         }
-        let kinds = job.ready.classes().map(|(kind, _)| kind).collect::<std::collections::BTreeSet<_>>();
         if self.offers().next().is_none() {
             return Some("no node is connected; the job starts with the first one".to_owned());
         }
         if self.offers_for(&job.id).next().is_none() {
             return Some("the job is private, and none of the nodes that may work on it is connected".to_owned());
         }
-        let is_possible =
-            kinds.iter().any(|kind| self.offers_for(&job.id).any(|(_, offer)| is_able(offer, *kind, job.spec.po2)));
-        if is_possible {
+        let is_possible = |(kind, po2)| self.offers_for(&job.id).any(|(_, offer)| is_able(offer, kind, po2));
+        let (possible, impossible): (Vec<_>, Vec<_>) = job.ready.classes().partition(|class| is_possible(*class));
+        if !possible.is_empty() {
             return Some("every able node is busy, resting or blocked".to_owned());
         }
-        Some(format!("no connected node can do it ({})", self.offers_text()))
+        let kinds: BTreeSet<UnitKind> = impossible.into_iter().map(|(kind, _)| kind).collect();
+        let kinds = kinds.into_iter().map(UnitKind::plural).collect::<Vec<_>>().join(" and ");
+        Some(format!("no connected node can do the {kinds} that are left ({})", self.offers_text()))
     }
 
     /// Remaining units at the mean time of those done, over the nodes that are at work.
@@ -277,8 +286,8 @@ impl<P: ProofSystem> Requester<P> {
 
 /// Units done and units in all, counting the lifts, joins, resolutions and unions that are still to come.
 fn units<P: ProofSystem>(job: &Job<P>) -> (u32, u32) {
-    let of_kind = |kind| job.units().filter(|(unit, _)| unit.kind() == kind).count() as u32;
-    let (segments, keccaks) = (of_kind(UnitKind::Prove), of_kind(UnitKind::Keccak));
+    let segments = job.units().filter(|(unit, _)| unit.kind() == UnitKind::Prove).count() as u32;
+    let keccaks = job.keccaks().count() as u32;
     let total = match job.spec.outcome {
         Outcome::Composite => segments,
         Outcome::Succinct => {

@@ -39,6 +39,15 @@ pub const ASSUMPTIONS_MAX: usize = 256;
 /// Keccak requests of one guest: each is a proof of a minute or more, however few permutations the guest has put into it.
 pub const KECCAKS_MAX: u32 = 1 << 14;
 
+/// Largest keccak proof, as an exponent of 2: its circuit needs less memory than the lift that follows it, so whoever lifts can make it. Peak
+/// memory and CPU time with the lift, and permutations: 2^14 1.50 GB, 182 s, 81; 2^15 1.50 GB, 277 s, 163; 2^16 1.85 GB, 496 s, 327 (own
+/// measurement, docs/building.md).
+pub const KECCAK_PO2_MAX: u8 = 15;
+
+/// Cycles of a segment that take about as long to prove as one of a keccak proof: 93 CPU seconds at 2^14, without the lift, against some 50
+/// for a segment of 2^16 (own measurement, docs/building.md). Limits and budgets count them so.
+pub const KECCAK_WEIGHT: u64 = 8;
+
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;
 

@@ -123,6 +123,18 @@ impl Unit {
     }
 }
 
+impl UnitKind {
+    /// Several of it, for people.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Prove => "proofs",
+            Self::Lift => "lifts",
+            Self::Join => "joins",
+            Self::Keccak => "keccak proofs",
+        }
+    }
+}
+
 impl crate::codec::Checked for Unit {
     fn check(&self) -> Result<(), DecodeError> {
         match *self {

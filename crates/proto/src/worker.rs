@@ -28,7 +28,7 @@ pub enum Task {
         assumptions: Vec<Digest>,
         /// Segment size.
         po2: Po2,
-        /// Cycles after which the guest is stopped.
+        /// Cycles after which the guest is stopped: its own, or those of its keccak requests, each [`KECCAK_WEIGHT`](crate::limits::KECCAK_WEIGHT) times.
         cycles_max: u64,
         /// Whether segment blobs are wanted (`prove`) or only their sizes (`segment`).
         blobs: bool,
@@ -171,7 +171,7 @@ pub struct SegmentReport {
 pub struct KeccakReport {
     /// Its index from 0, in the order in which the guest made them.
     pub index: u32,
-    /// The size of its proof.
+    /// The size of its proof: the smallest that its permutations fit into.
     pub po2: Po2,
     /// The digest of what it claims: each state before and after its permutation.
     pub claim: Digest,
@@ -190,7 +190,7 @@ pub struct Execution {
     pub segments: u32,
     /// Cycles of the guest's own instructions.
     pub user_cycles: u64,
-    /// Cycles with paging and padding, and those of the keccak proofs: what is proved.
+    /// Cycles of the segments, with paging and padding: what is proved, but for keccak requests.
     pub total_cycles: u64,
     /// What the guest committed.
     pub journal: Bytes,
@@ -216,7 +216,7 @@ pub enum Failure {
     Input(String),
     /// The worker has no recursion programs.
     #[error(
-        "this worker was built without the recursion programs: it can prove segments but not lift, join or resolve"
+        "this worker was built without the recursion programs: it can prove segments and keccak requests but not lift, join, resolve or unite"
     )]
     NoRecursion,
     /// The job needs something that is not supported.

@@ -1,6 +1,7 @@
 //! Measured figures of proving: what a unit takes and how large its blobs are. Each table says where it comes from.
 
 pub(crate) use manyhands_core::room::segment_bytes;
+use manyhands_proto::limits::KECCAK_WEIGHT;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{Po2, Unit};
 
@@ -26,7 +27,7 @@ pub(crate) fn laptop_ms(kind: UnitKind, po2: Po2) -> u64 {
         UnitKind::Prove => segment_ms(po2.get()),
         UnitKind::Lift => at_16 * LIFT_PERCENT / 100,
         UnitKind::Join => at_16 * JOIN_PERCENT / 100,
-        UnitKind::Keccak => segment_ms(po2.get()) + at_16 * LIFT_PERCENT / 100,
+        UnitKind::Keccak => KECCAK_WEIGHT * segment_ms(po2.get()) + at_16 * LIFT_PERCENT / 100,
     }
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 use manyhands_proto::Po2;
+use manyhands_proto::limits::KECCAK_WEIGHT;
 use manyhands_proto::worker::{Failure, GuestInput, Report, SegmentReport, Task};
 use manyhands_zkvm::prove::summary;
 use manyhands_zkvm::{AssumptionReceipt, Claim};
@@ -85,7 +86,7 @@ fn keccak_requests_come_out_as_the_guest_makes_them() {
         .filter_map(|report| if let Report::Keccak(request) = report { Some(request) } else { None })
         .collect();
     let [first, second] = requests.as_slice() else { panic!("{} requests", requests.len()) };
-    assert_eq!((first.index, second.index, first.po2.get(), second.po2.get()), (0, 1, 15, 15));
+    assert_eq!((first.index, second.index, first.po2.get(), second.po2.get()), (0, 1, 15, 14));
     assert_eq!((first.blob.len() as u64, second.blob.len() as u64), (first.blob_bytes, second.blob_bytes));
     assert!(first.blob_bytes > 163 * 200 && second.blob_bytes < 300, "{} {}", first.blob_bytes, second.blob_bytes);
     // Guests draw randomness, but what they hash is the input's.
@@ -104,7 +105,18 @@ fn keccak_requests_come_out_as_the_guest_makes_them() {
     let segments = reports
         .iter()
         .filter_map(|report| if let Report::Segment(segment) = report { Some(segment.po2.cycles()) } else { None });
-    assert_eq!(execution.total_cycles, segments.sum::<u64>() + 2 * (1 << 15), "keccak proofs count too");
+    assert_eq!(execution.total_cycles, segments.sum::<u64>(), "requests are beside them");
+
+    // Nearly the same of the guest's own cycles, and a second request.
+    let limited = |cycles: u64| {
+        let mut task = execute("hashes.bin", &hashes(164), 18);
+        let Task::Execute { cycles_max, .. } = &mut task else { panic!("not an execution") };
+        *cycles_max = cycles;
+        task
+    };
+    let of_requests = KECCAK_WEIGHT * ((1 << 15) + (1 << 14));
+    assert_eq!(worker.fail(&limited(of_requests - 1)), Failure::CycleLimit { cycles_max: of_requests - 1 });
+    assert!(matches!(worker.run(&limited(of_requests)).last(), Some(Report::Executed(_))));
 
     let (_, _, outcome) = worker.execute(&execute("hashes.bin", &hashes(0), 18));
     assert_eq!(outcome.unwrap().journal, [7; 32], "a guest that only could use the accelerator");

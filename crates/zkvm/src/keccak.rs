@@ -2,6 +2,7 @@
 //!
 //! The guest's library hashes the claims of its requests into a Merkle mountain range and relies on the root, as on any other assumption.
 
+use manyhands_proto::limits::KECCAK_PO2_MAX;
 use manyhands_proto::{BlobRef, Digest, Po2};
 use risc0_binfmt::Digestible as _;
 use risc0_circuit_keccak::{KECCAK_CONTROL_ROOT, KECCAK_PO2_RANGE, get_control_id};
@@ -121,9 +122,9 @@ fn check_claim(receipt: &SuccinctReceipt<Unknown>, expected: Digest) -> Result<(
     if got == expected { Ok(()) } else { Err(Rejection::WrongClaim { got, expected }) }
 }
 
-/// Whether keccak proofs of this size exist.
+/// Whether keccak proofs of this size are made.
 pub fn is_keccak_po2(po2: Po2) -> bool {
-    KECCAK_PO2_RANGE.contains(&usize::from(po2.get()))
+    po2.get() <= KECCAK_PO2_MAX && KECCAK_PO2_RANGE.contains(&usize::from(po2.get()))
 }
 
 /// What receipts of single requests are verified with: their programs are a set of their own.

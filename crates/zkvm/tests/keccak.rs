@@ -7,9 +7,10 @@ mod support;
 use manyhands_proto::message::Blame;
 use manyhands_proto::{Digest, Po2};
 use manyhands_zkvm::{
-    AssumptionReceipt, Claim, Rejection, Reliance, VerifiedKeccak, keccak_root, verify_keccak, verify_union,
+    AssumptionReceipt, Claim, Expected, Rejection, Reliance, VerifiedKeccak, VerifiedSegment, composite_receipt,
+    keccak_root, verify_keccak, verify_receipt, verify_segment, verify_union,
 };
-use risc0_zkvm::{MaybePruned, SuccinctReceipt, Unknown};
+use risc0_zkvm::{MaybePruned, Receipt, SuccinctReceipt, Unknown};
 use support::{blob, fixture, tampered};
 
 type Succinct = SuccinctReceipt<Unknown>;
@@ -89,7 +90,13 @@ fn every_field_is_looked_at() {
         assert_eq!(rejected(keccak(&tampered(&fixture("keccak0.receipt"), change), 0)), expected);
         assert_eq!(rejected(union(&tampered(&fixture("union.receipt"), change))), expected);
     }
-    let broken: [Change; 4] = [
+    let other_program: Change = |r| r.control_id = risc0_zkvm::Digest::ZERO;
+    let bytes = tampered(&fixture("keccak0.receipt"), other_program);
+    assert_eq!(rejected(keccak(&bytes, 0)), version("keccak program"));
+    let bytes = tampered(&fixture("union.receipt"), other_program);
+    assert!(matches!(rejected(union(&bytes)), Rejection::Integrity { .. }));
+    let broken: [Change; 5] = [
+        |r| r.seal[0] ^= 1,
         |r| r.control_inclusion_proof.index ^= 1,
         |r| r.control_inclusion_proof.digests[3] = risc0_zkvm::Digest::ZERO,
         |r| r.seal.clear(),
@@ -109,6 +116,37 @@ fn a_changed_word_anywhere_in_the_seal_is_refused() {
     for position in (0..40).step_by(5).chain((40..words).step_by(words / 16)).chain([words - 1]) {
         rejected(keccak(&tampered(&fixture("keccak0.receipt"), |r: &mut Succinct| r.seal[position] ^= 1), 0));
         rejected(union(&tampered(&fixture("union.receipt"), |r: &mut Succinct| r.seal[position] ^= 1)));
+    }
+}
+
+/// The guest's only segment, proved, and its image id.
+fn hashed() -> (VerifiedSegment, Digest) {
+    let claim = Claim::decode(&fixture("hashed.claim")).unwrap();
+    let bytes = fixture("hashed.receipt");
+    let expected = Expected { claim: &claim, index: 0, po2: Po2::try_from(15).unwrap(), nonce: support::nonce(0) };
+    (verify_segment(&bytes, blob(&bytes), &expected).unwrap(), claim.pre())
+}
+
+#[test]
+fn a_composite_receipt_takes_the_proof_of_the_guests_requests_along() {
+    let (_, image_id) = hashed();
+    let assemble = |assumptions: &[AssumptionReceipt]| {
+        composite_receipt([Ok(fixture("hashed.receipt"))], assumptions, &fixture("hashed.journal"), image_id)
+    };
+    let read = |name| AssumptionReceipt::decode(&fixture(name)).unwrap();
+    let receipt = assemble(&[read("keccak1.receipt")]).unwrap();
+    // By stock code, which knows nothing of us.
+    let stock: Receipt = bincode::deserialize(&receipt).unwrap();
+    stock.verify(image_id.0).unwrap();
+    assert_eq!(stock.journal.bytes, fixture("hashed.journal"));
+    assert_eq!(verify_receipt(&receipt, image_id).unwrap().journal, fixture("hashed.journal"));
+    for wrong in [
+        &[][..],
+        &[read("keccak0.receipt")],
+        &[read("union.receipt")],
+        &[read("keccak1.receipt"), read("keccak1.receipt")],
+    ] {
+        assert!(assemble(wrong).is_err(), "{} receipts", wrong.len());
     }
 }
 

@@ -116,6 +116,8 @@ impl Gateway for Fake {
             segments: None,
             user_cycles: None,
             total_cycles: None,
+            keccaks: 0,
+            keccak_cycles: 0,
             grid: Vec::new(),
             units_done: 0,
             units_total: 0,

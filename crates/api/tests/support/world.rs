@@ -151,6 +151,8 @@ fn view(job: JobId, run: Run) -> JobView {
         segments: is_known.then_some(2),
         user_cycles: is_known.then_some(u64::MAX),
         total_cycles: is_known.then_some(7),
+        keccaks: 0,
+        keccak_cycles: 0,
         grid: all(UnitState::Waiting, next_state),
         units_done: 1,
         units_total: u32::MAX,

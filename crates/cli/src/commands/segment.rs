@@ -131,8 +131,8 @@ async fn execute(path: &Path, task: &Task, po2: Po2) -> Result<Row, Failure> {
             po2,
             segments: execution.segments,
             user_cycles: execution.user_cycles,
-            total_cycles: heard.cycles,
-            inflation: ratio(heard.cycles, execution.user_cycles),
+            total_cycles: execution.total_cycles,
+            inflation: ratio(execution.total_cycles, execution.user_cycles),
             keccaks: heard.keccaks,
             blob_bytes: blobs(heard.sizes),
             memory_bytes: po2.memory_bytes(),
@@ -151,8 +151,6 @@ async fn execute(path: &Path, task: &Task, po2: Po2) -> Result<Row, Failure> {
 struct Heard {
     /// Bytes of each segment's blob.
     sizes: Vec<u64>,
-    /// Cycles of all segments.
-    cycles: u64,
     keccaks: u32,
 }
 
@@ -161,10 +159,7 @@ async fn run_task(worker: &mut Worker, task: &Task, heard: &mut Heard) -> Result
     worker.begin(task).await?;
     loop {
         match worker.report().await? {
-            Report::Segment(segment) => {
-                heard.sizes.push(segment.blob_bytes);
-                heard.cycles = heard.cycles.saturating_add(segment.po2.cycles());
-            }
+            Report::Segment(segment) => heard.sizes.push(segment.blob_bytes),
             Report::Keccak(_) => heard.keccaks = heard.keccaks.saturating_add(1),
             report if report.is_final() => return Ok(report),
             _ => {}
@@ -218,7 +213,10 @@ fn lines(rows: &[Row]) -> Vec<String> {
             plural(cut.user_cycles, "cycle")
         ));
         if cut.keccaks > 0 {
-            lines.push(format!("beside the segments, {} to be proved", plural(cut.keccaks.into(), "keccak request")));
+            lines.push(format!(
+                "beside the segments, {} to be proved, each with a lift (1.5 GB)",
+                plural(cut.keccaks.into(), "keccak request")
+            ));
         }
     }
     for row in rows {
@@ -268,7 +266,10 @@ mod tests {
         assert!(!lines(&rows).iter().any(|line| line.contains("keccak")));
         let Some(Row::Cut(cut)) = rows.last_mut() else { panic!("it was cut") };
         cut.keccaks = 2;
-        assert!(lines(&rows).contains(&"beside the segments, 2 keccak requests to be proved".to_owned()));
+        assert!(
+            lines(&rows)
+                .contains(&"beside the segments, 2 keccak requests to be proved, each with a lift (1.5 GB)".to_owned())
+        );
     }
 
     #[test]

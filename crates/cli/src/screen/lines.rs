@@ -103,8 +103,12 @@ impl PlainLines {
 
 fn executed(view: &JobView, segments: u32) -> String {
     let (user, total) = (view.user_cycles.unwrap_or_default(), view.total_cycles.unwrap_or_default());
+    let keccaks = match view.keccaks {
+        0 => String::new(),
+        some => format!(" and {}", plural(some.into(), "keccak request")),
+    };
     format!(
-        "executed: {} at po2 {}, {} cycles of the guest, {} to prove (inflation {})",
+        "executed: {}{keccaks} at po2 {}, {} cycles of the guest, {} to prove (inflation {})",
         plural(segments.into(), "segment"),
         view.po2,
         count(user),

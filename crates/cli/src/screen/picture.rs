@@ -135,6 +135,8 @@ pub(super) mod tests {
             segments: Some(grid.len() as u32),
             user_cycles: Some(300_000),
             total_cycles: Some(450_000),
+            keccaks: 0,
+            keccak_cycles: 0,
             grid: grid.to_vec(),
             units_done: done,
             units_total: grid.len() as u32,

@@ -181,6 +181,8 @@ pub fn status(phase: &str, grid: &[UnitState]) -> JobStatus {
         segments: Some(grid.len() as u32),
         user_cycles: Some(100_000),
         total_cycles: Some(131_072),
+        keccaks: 0,
+        keccak_cycles: 0,
         grid: grid.to_vec(),
         units_done: results.len() as u32,
         units_total: grid.len() as u32,

@@ -366,6 +366,11 @@ impl<P: ProofSystem> Job<P> {
         self.ledger.iter().map(|(unit, entry)| (*unit, entry.state()))
     }
 
+    /// The sizes of all keccak requests known so far.
+    pub fn keccaks(&self) -> impl Iterator<Item = Po2> {
+        self.ledger.iter().filter(|(unit, _)| matches!(unit, Unit::Keccak(_))).map(|(_, entry)| entry.po2)
+    }
+
     /// Every verified result.
     pub fn results(&self) -> impl Iterator<Item = &Receipted> {
         self.ledger.values().filter_map(|entry| entry.result.as_ref())

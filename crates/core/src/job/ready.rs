@@ -67,9 +67,12 @@ impl ReadyIndex {
         }
     }
 
-    /// The classes of units that nobody works on, in the order in which they are leased: proofs, lifts, joins, small ones first.
+    /// The classes of units that nobody works on, in the order in which they are leased: keccak proofs, which take longest and wait for
+    /// nothing; proofs, lifts, joins; small ones first.
     pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
-        self.needed.keys().copied()
+        let of =
+            |is_keccak| self.needed.keys().copied().filter(move |(kind, _)| (*kind == UnitKind::Keccak) == is_keccak);
+        of(true).chain(of(false))
     }
 
     /// Classes with a number of units that nobody works on, or that want a copy.

@@ -1,5 +1,6 @@
 //! Step III: ready units meet held bids. A match is a lease; a lease ends by a result, a failure, silence or its deadline.
 
+use manyhands_proto::limits::KECCAK_PO2_MAX;
 use manyhands_proto::message::{Capabilities, FailReason, Holder, Lease, Response, Stage};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{LeaseId, NodeId, Unit};
@@ -19,10 +20,13 @@ pub const RECURSION_MEMORY_BYTES: u64 = 1_700_000_000;
 pub fn is_able(capabilities: &Capabilities, kind: UnitKind, po2: manyhands_proto::Po2) -> bool {
     match kind {
         UnitKind::Prove => po2 <= capabilities.po2_max,
-        UnitKind::Lift | UnitKind::Join | UnitKind::Keccak => {
-            capabilities.recursion && capabilities.memory_bytes >= RECURSION_MEMORY_BYTES
-        }
+        UnitKind::Lift | UnitKind::Join => can_recur(capabilities),
+        UnitKind::Keccak => po2.get() <= KECCAK_PO2_MAX && can_recur(capabilities),
     }
+}
+
+fn can_recur(capabilities: &Capabilities) -> bool {
+    capabilities.recursion && capabilities.memory_bytes >= RECURSION_MEMORY_BYTES
 }
 
 impl<P: ProofSystem> Job<P> {

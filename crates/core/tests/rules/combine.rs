@@ -126,23 +126,15 @@ fn a_composite_receipt_waits_until_all_keccak_requests_are_united() {
     desk.segment(0);
     desk.executed_with(1, 3, vec![Assumption::Keccak, Assumption::Given(blob(60))]);
     let mut receipts = 70..;
-    let mut next = |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| {
-        let lease = desk.lease(node(1));
-        assert_eq!((lease.id.unit, lease.inputs.as_slice()), (unit, inputs));
-        let receipt = blob(receipts.next().unwrap());
-        let ask = desk.done(node(1), lease.id, receipt);
-        let collect = desk.collect();
-        desk.verdict(&collect, Ok(()));
-        assert_eq!(desk.answer(ask), Response::Ok);
-        desk.announced();
-        receipt
-    };
+    let mut next =
+        |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| desk.next(unit, inputs, blob(receipts.next().unwrap()));
     let view = desk.core.view_job(desk.now, &JOB).unwrap();
     assert_eq!((view.units_done, view.units_total, view.grid.len()), (0, 6, 1));
+    assert_eq!((view.keccaks, view.keccak_cycles), (3, 3 << 14));
+    // What takes longest and waits for nothing goes first.
+    let [a, b, c] = [0, 1, 2].map(|index| next(&mut desk, Unit::Keccak(index), &[request_blob(index)]));
     let proof = next(&mut desk, Unit::Prove(0), &[blob(0)]);
-    let [a, b] = [0, 1].map(|index| next(&mut desk, Unit::Keccak(index), &[request_blob(index)]));
     let ab = next(&mut desk, Unit::Union { start: 0, mid: 1, end: 2 }, &[a, b]);
-    let c = next(&mut desk, Unit::Keccak(2), &[request_blob(2)]);
     let root = next(&mut desk, Unit::Union { start: 0, mid: 2, end: 3 }, &[ab, c]);
     let Parts::Composite(parts, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
     assert_eq!((parts, assumptions), (vec![(0, proof)], vec![root, blob(60)]));
@@ -155,9 +147,10 @@ fn requests_that_the_guest_does_not_rely_on_hold_nothing_up() {
     desk.segment(0);
     desk.keccak(0);
     desk.executed_with(1, 1, Vec::new());
-    let lease = desk.lease(node(1)).id;
-    assert_eq!(lease.unit, Unit::Prove(0));
-    desk.complete(node(1), lease);
+    let [keccak, lease] = [1, 2].map(|number| desk.lease(node(number)).id);
+    assert_eq!((keccak.unit, lease.unit), (Unit::Keccak(0), Unit::Prove(0)));
+    desk.complete(node(2), lease);
+    assert_eq!(desk.cancelled(), (node(1), keccak), "nobody needs it");
     let Parts::Composite(_, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
     assert_eq!(assumptions, []);
 }
@@ -168,17 +161,8 @@ fn each_assumption_is_resolved_in_the_receipt_that_the_one_before_it_left() {
     desk.submit(Outcome::Succinct);
     desk.segment(0);
     let mut receipts = 70..;
-    let mut next = |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| {
-        let lease = desk.lease(node(1));
-        assert_eq!((lease.id.unit, lease.inputs.as_slice()), (unit, inputs));
-        let receipt = blob(receipts.next().unwrap());
-        let ask = desk.done(node(1), lease.id, receipt);
-        let collect = desk.collect();
-        desk.verdict(&collect, Ok(()));
-        assert_eq!(desk.answer(ask), Response::Ok);
-        desk.announced();
-        receipt
-    };
+    let mut next =
+        |desk: &mut Desk, unit: Unit, inputs: &[BlobRef]| desk.next(unit, inputs, blob(receipts.next().unwrap()));
     let proof = next(&mut desk, Unit::Prove(0), &[blob(0)]);
     let mut whole = next(&mut desk, Unit::Lift(0), &[proof]);
     // Only the guest's end tells what it relies on, the same twice here.

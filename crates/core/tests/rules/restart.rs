@@ -2,11 +2,11 @@
 
 use manyhands_core::job::{JobSpec, Outcome, Priority, Receipted, Restored, UnitState};
 use manyhands_core::requester::{Event, Input};
-use manyhands_core::{Check, Parts};
+use manyhands_core::{Assumption, Check, Parts};
 use manyhands_proto::message::{Blame, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
-use crate::desk::{Desk, proves};
+use crate::desk::{Desk, proves, request_blob};
 use crate::fake::{JOB, blob, node, po2};
 
 fn kept(unit: Unit, attempt: u32, node: NodeId) -> (Unit, Receipted) {
@@ -130,6 +130,43 @@ fn a_proof_of_a_segment_that_came_out_differently_is_made_again() {
     desk.announced();
     assert_eq!(desk.lease(node(1)).id.unit, Unit::Lift(0));
     desk.send(Input::Anew { job: JobId([8; 16]), attempts_from: 0 });
+}
+
+/// Story: two keccak requests are proved and united; then the guest runs once more, and its second request comes out differently.
+#[test]
+fn keccak_receipts_are_kept_over_a_second_run_where_they_still_hold() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    (0..2).for_each(|index| desk.keccak(index));
+    let [a, b] =
+        [0, 1].map(|index| desk.next(Unit::Keccak(index), &[request_blob(index)], blob(70 + u64::from(index))));
+    let union = Unit::Union { start: 0, mid: 1, end: 2 };
+    desk.next(union, &[a, b], blob(72));
+
+    desk.send(Input::Anew { job: JOB, attempts_from: 1_000 });
+    assert!(desk.executes());
+    desk.keccak(0);
+    let collect = desk.collect();
+    desk.verdict(&collect, Ok(()));
+    desk.keccak(1);
+    let collect = desk.collect();
+    assert_eq!(collect.lease.unit, Unit::Keccak(1));
+    desk.verdict(&collect, Err(Blame::Peer));
+    assert_eq!(desk.core.peers().get(&node(1)).unwrap().offences, 0, "it was right when it came");
+    assert!(!desk.core.job(&JOB).unwrap().needs_blob(Unit::Keccak(1)), "the guest still runs");
+    desk.announced();
+    let again = desk.next(Unit::Keccak(1), &[request_blob(1)], blob(80));
+    // The union of before is looked at too, and is not that of these two.
+    let collect = desk.collect();
+    assert_eq!(collect.lease.unit, union);
+    desk.verdict(&collect, Err(Blame::Peer));
+    desk.announced();
+    let root = desk.next(union, &[a, again], blob(81));
+    desk.segment(0);
+    let proof = desk.next(Unit::Prove(0), &[blob(0)], blob(82));
+    desk.executed_with(1, 2, vec![Assumption::Keccak]);
+    let Parts::Composite(parts, assumptions) = desk.assemble() else { panic!("a composite receipt was asked for") };
+    assert_eq!((parts, assumptions), (vec![(0, proof)], vec![root]));
 }
 
 #[test]

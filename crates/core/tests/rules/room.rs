@@ -1,7 +1,7 @@
 //! Room on the disk: a node without it asks for nothing, and what leases and jobs bring is reckoned in advance.
 
 use manyhands_core::prover::Input;
-use manyhands_core::room::{job_bytes, leases_bytes, segment_bytes};
+use manyhands_core::room::{RANGE_RECEIPT_BYTES, job_bytes, leases_bytes, segment_bytes};
 use manyhands_core::sizing::Cut;
 use manyhands_core::{Outcome, Room, Survey};
 use manyhands_proto::Po2;
@@ -115,11 +115,15 @@ fn a_survey_tells_the_least_that_a_job_brings() {
         segments,
         total_cycles: 0,
         blob_bytes,
+        keccaks: 0,
     };
     // The short looks are of a part of the guest only.
     let cuts = vec![cut(14, 100, 1, 10), cut(16, 900, 40, 1_000), cut(17, 900, 20, 2_000)];
     let survey = Survey { user_cycles: 900, is_whole: true, cuts };
     assert_eq!(survey.bytes_min(Outcome::Composite), Some(2_000 + 20 * 2 * 244_000));
+    let hashes = Cut { keccaks: 3, ..cut(17, 900, 20, 2_000) };
+    let survey = Survey { user_cycles: 900, is_whole: true, cuts: vec![hashes] };
+    assert_eq!(survey.bytes_min(Outcome::Composite), Some(2_000 + 20 * 2 * 244_000 + 3 * 2 * RANGE_RECEIPT_BYTES));
     assert_eq!(Survey { user_cycles: 0, is_whole: true, cuts: Vec::new() }.bytes_min(Outcome::Composite), None);
 }
 

@@ -83,7 +83,7 @@ fn survey(cycles: u64, sizes: &[Po2]) -> Survey {
         let inflation = PERMILLE[usize::from(size.get()) - 14];
         let segments = (cycles * inflation / 1_000).div_ceil(size.cycles());
         let total_cycles = segments * size.cycles();
-        Cut { po2: *size, user_cycles: cycles, segments, total_cycles, blob_bytes: segments * 40_000 }
+        Cut { po2: *size, user_cycles: cycles, segments, total_cycles, blob_bytes: segments * 40_000, keccaks: 0 }
     };
     Survey { user_cycles: cycles, is_whole: true, cuts: sizes.iter().map(cut).collect() }
 }
@@ -116,6 +116,7 @@ fn a_guest_that_fills_no_segment_is_not_thought_to_take_a_whole_one() {
         segments,
         total_cycles,
         blob_bytes: 1,
+        keccaks: 2,
     };
     let cuts = vec![cut(16, 3, 3 << 16), cut(17, 1, 1 << 17), cut(18, 1, 1 << 17), cut(19, 1, 1 << 17)];
     let survey = Survey { user_cycles: 50_000, is_whole: true, cuts };
@@ -212,6 +213,7 @@ fn absurd_surveys_end() {
         segments,
         total_cycles: other,
         blob_bytes: other,
+        keccaks: other,
     };
     for cut in [cut(0, 0, 0), cut(0, u64::MAX, u64::MAX), cut(u64::MAX, 1, 1), cut(1, u64::MAX, 0)] {
         for outcome in [Outcome::Composite, Outcome::Succinct] {

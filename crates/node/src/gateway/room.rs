@@ -92,7 +92,7 @@ mod tests {
             sizing: None,
             runs: 0,
         };
-        let cut = Cut { po2: Po2::MIN, user_cycles: 1, segments: 1, total_cycles: 1, blob_bytes: 10_000 };
+        let cut = Cut { po2: Po2::MIN, user_cycles: 1, segments: 1, total_cycles: 1, blob_bytes: 10_000, keccaks: 0 };
         let survey = Survey { user_cycles: 1, is_whole: true, cuts: vec![cut] };
         assert_eq!(tasks.no_room_for(&row, None, u64::MAX).await, None, "nothing was seen of it");
         assert_eq!(tasks.no_room_for(&row, Some(&survey), 100_000).await, None);

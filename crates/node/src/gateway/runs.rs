@@ -146,7 +146,7 @@ impl Shell {
 #[cfg(test)]
 mod tests {
     use manyhands_blob::ChunkStore;
-    use manyhands_core::{JobSpec, Outcome, Priority};
+    use manyhands_core::{Assumption, JobSpec, Outcome, Priority};
     use manyhands_proto::message::Holder;
     use manyhands_proto::worker::Identity;
     use manyhands_proto::{Digest, Po2};
@@ -206,6 +206,38 @@ mod tests {
         }
         assert_eq!((shell.open[&job].cut_off, shell.open[&job].row.runs), (1, 1));
         assert!(shell.core.job(&job).unwrap().is_open() && shell.db.execution(job).unwrap().is_none());
+    }
+
+    /// What a run left is forgotten as a whole, requests included: the root of two runs' requests is nothing that the guest relies on.
+    #[tokio::test]
+    async fn a_second_run_has_keccak_requests_of_its_own() {
+        const GUEST: &[u8] = include_bytes!("../../../zkvm/testdata/keccak.claim");
+        const REQUESTS: [&[u8]; 2] = [
+            include_bytes!("../../../zkvm/testdata/keccak0.claim"),
+            include_bytes!("../../../zkvm/testdata/keccak1.claim"),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let (mut shell, job, blob) = resumed(dir.path()).await;
+        let journal = || serde_bytes::ByteBuf::new();
+        for run in 1..=2 {
+            shell.cut_off(job, "it died".to_owned());
+            for (index, claim) in (0..).zip(REQUESTS) {
+                let unit = Unit::Keccak(index);
+                shell.cut(job, Piece { unit, po2: Po2::MIN, claim: claim.to_vec(), blob, key: None });
+            }
+            shell.cut(job, Piece { unit: Unit::Prove(0), po2: Po2::MIN, claim: GUEST.to_vec(), blob, key: None });
+            let image_id = Digest([1; 32]);
+            let execution = Execution { image_id, segments: 1, user_cycles: 1, total_cycles: 1, journal: journal() };
+            shell.executed(job, execution);
+            let known = shell.core.job(&job).unwrap();
+            let info = known.execution.as_ref().unwrap_or_else(|| panic!("run {run}: {:?}", known.phase));
+            assert_eq!((info.keccaks, info.assumptions.as_slice()), (2, &[Assumption::Keccak][..]), "run {run}");
+            assert!(known.needs_blob(Unit::Keccak(1)));
+        }
+        // A request that is no digest ends the job, and not the gateway.
+        shell.cut_off(job, "it died".to_owned());
+        shell.cut(job, Piece { unit: Unit::Keccak(0), po2: Po2::MIN, claim: vec![1], blob, key: None });
+        assert!(!shell.core.job(&job).unwrap().is_open());
     }
 
     #[tokio::test]

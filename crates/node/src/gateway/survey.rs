@@ -85,7 +85,7 @@ async fn look_at_all(
 async fn look(worker: &Path, task: &Task, po2: Po2) -> Option<Look> {
     let mut worker = Worker::spawn(worker, WorkerOptions::default()).ok()?;
     worker.begin(task).await.ok()?;
-    let mut cut = Cut { po2, user_cycles: 0, segments: 0, total_cycles: 0, blob_bytes: 0 };
+    let mut cut = Cut { po2, user_cycles: 0, segments: 0, total_cycles: 0, blob_bytes: 0, keccaks: 0 };
     let is_whole = loop {
         match worker.hear().await {
             Ok(Heard::Segment(segment)) => {
@@ -94,8 +94,11 @@ async fn look(worker: &Path, task: &Task, po2: Po2) -> Option<Look> {
                 cut.total_cycles = cut.total_cycles.saturating_add(segment.po2.cycles());
                 cut.blob_bytes = cut.blob_bytes.saturating_add(segment.blob_bytes);
             }
-            // Their number is the same at every size.
-            Ok(Heard::Log(_) | Heard::Keccak(_)) => {}
+            Ok(Heard::Keccak(request)) => {
+                cut.keccaks = cut.keccaks.saturating_add(1);
+                cut.blob_bytes = cut.blob_bytes.saturating_add(request.blob_bytes);
+            }
+            Ok(Heard::Log(_)) => {}
             Ok(Heard::Ended(_)) => break true,
             Err(WorkerError::Failed(Failure::CycleLimit { .. })) => break false,
             Err(_) => return None,

@@ -37,7 +37,7 @@ impl World<'_> {
             let segments = crate::figures::segments(user_cycles, *po2);
             let (total_cycles, blob_bytes) =
                 (segments.saturating_mul(po2.cycles()), segments.saturating_mul(segment_bytes(*po2)));
-            Cut { po2: *po2, user_cycles, segments, total_cycles, blob_bytes }
+            Cut { po2: *po2, user_cycles, segments, total_cycles, blob_bytes, keccaks: 0 }
         };
         let survey = Survey { user_cycles, is_whole: true, cuts: sizes.iter().map(cut).collect() };
         self.tell_gateway(gateway, Input::Surveyed { job: job_id(job), survey: Some(survey) })

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, KECCAKS_MAX, SEGMENT_BYTES_MAX};
+use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, KECCAK_PO2_MAX, KECCAK_WEIGHT, KECCAKS_MAX, SEGMENT_BYTES_MAX};
 use manyhands_proto::worker::{Execution, Failure, GuestInput, KeccakReport, Report, SegmentReport};
 use manyhands_proto::{Digest, Po2};
 use risc0_binfmt::ExitCode;
@@ -21,11 +21,6 @@ use super::blob::Blob;
 use super::guarded;
 use super::keccak::Request;
 use crate::{ClaimError, PO2_MAX, from_proto, is_provable, program, to_proto};
-
-/// Size of keccak proofs: the largest whose circuit needs less memory than a lift, which every node needs that does them. Peak memory and
-/// CPU time with its lift, and permutations: 2^14 1.50 GB, 182 s, 81; 2^15 1.50 GB, 277 s, 163; 2^16 1.81 GB and more, 327 (own
-/// measurement, `crates/worker/examples/keccak.rs`).
-const KECCAK_PO2: u32 = 15;
 
 /// Bytes of a file that are read at once.
 const INPUT_PIECE_BYTES: usize = 1 << 16;
@@ -98,8 +93,8 @@ fn run(
         .read_fd(0, input)
         .stdout(log(false))
         .stderr(log(true))
-        .keccak_max_po2(KECCAK_PO2)?
-        .coprocessor_callback(Requests { sink, blobs: task.blobs, count: 0, total_cycles })
+        .keccak_max_po2(KECCAK_PO2_MAX.into())?
+        .coprocessor_callback(Requests { sink, blobs: task.blobs, count: 0, cycles: 0, cycles_max: task.cycles_max })
         .build()?;
     ExecutorImpl::from_elf(env, task.program)?.run_with_callback(|segment| {
         let report = report(&segment, task.blobs)?;
@@ -170,7 +165,7 @@ fn of_error(error: &anyhow::Error, cycles_max: u64) -> Failure {
     if let Some(gone) = error.chain().find_map(|cause| cause.downcast_ref::<SinkError>()) {
         return Failure::Prover(gone.to_string());
     }
-    if text.contains(LIMIT_EXCEEDED) {
+    if text.contains(LIMIT_EXCEEDED) || error.chain().any(|cause| cause.is::<Exceeded>()) {
         return Failure::CycleLimit { cycles_max };
     }
     match text.split_once(PANICKED) {
@@ -196,6 +191,11 @@ struct Refused(String);
 #[error("reports cannot be written")]
 struct SinkError(#[source] io::Error);
 
+/// The guest's keccak requests take more cycles than it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("keccak requests beyond the cycle limit")]
+struct Exceeded;
+
 /// The guest did something that no prover could stand for.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -206,7 +206,9 @@ struct Requests<'a> {
     sink: &'a Sink<'a>,
     blobs: bool,
     count: u32,
-    total_cycles: &'a AtomicU64,
+    /// Of all requests so far, weighted.
+    cycles: u64,
+    cycles_max: u64,
 }
 
 impl CoprocessorCallback for Requests<'_> {
@@ -219,7 +221,8 @@ impl CoprocessorCallback for Requests<'_> {
         let request = Request::of(&request).map_err(Wrong)?;
         let blob = request.encode();
         let blob_bytes = blob.len() as u64;
-        self.total_cycles.fetch_add(request.po2.cycles(), Ordering::Relaxed);
+        self.cycles = self.cycles.saturating_add(request.po2.cycles().saturating_mul(KECCAK_WEIGHT));
+        anyhow::ensure!(self.cycles <= self.cycles_max, Exceeded);
         let blob = ByteBuf::from(if self.blobs { blob } else { Vec::new() });
         let report = KeccakReport { index, po2: request.po2, claim: request.claim, blob, blob_bytes };
         (self.sink)(Report::Keccak(report)).map_err(|error| SinkError(error).into())

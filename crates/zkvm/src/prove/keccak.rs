@@ -4,7 +4,7 @@
 //! permutation. Like a segment's it is public unless the job is private, and has no nonce: whoever proves it makes the same claim.
 
 use manyhands_proto::codec::Checked;
-use manyhands_proto::limits::SEGMENT_BYTES_MAX;
+use manyhands_proto::limits::{KECCAK_PO2_MAX, SEGMENT_BYTES_MAX};
 use manyhands_proto::worker::Failure;
 use manyhands_proto::{DecodeError, Digest, Po2};
 use risc0_circuit_keccak::{KECCAK_CONTROL_ROOT, KeccakState, compute_keccak_digest, max_keccak_inputs};
@@ -41,8 +41,11 @@ impl Request {
         if request.control_root != KECCAK_CONTROL_ROOT {
             return Err("it asked for a keccak proof of another circuit than risc0-zkvm 3.0.6 has".to_owned());
         }
-        let po2 = u8::try_from(request.po2).ok().and_then(|po2| Po2::try_from(po2).ok());
-        let po2 = po2.ok_or_else(|| format!("it asked for a keccak proof of size 2^{}", request.po2))?;
+        let fits = |po2: &u8| max_keccak_inputs((*po2).into()) >= request.input.len();
+        // What is claimed does not depend on the size, and a smaller one costs less.
+        let po2 = (Po2::MIN.get()..=KECCAK_PO2_MAX).find(fits).and_then(|po2| Po2::try_from(po2).ok());
+        let po2 =
+            po2.ok_or_else(|| format!("it asked for a keccak proof of {} permutations at once", request.input.len()))?;
         let words = request.input.iter().flatten();
         let states = ByteBuf::from(words.flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>());
         let request = Self { format: FORMAT, po2, claim: to_proto(request.claim_digest), states };
@@ -71,7 +74,7 @@ impl Checked for Request {
             return Err(DecodeError::Invalid("a keccak request of another format"));
         }
         if !is_keccak_po2(self.po2) {
-            return Err(DecodeError::Invalid("a keccak request of a size that does not exist"));
+            return Err(DecodeError::Invalid("a keccak request of a size that is not made"));
         }
         let count = self.states.len() / STATE_BYTES;
         if !self.states.len().is_multiple_of(STATE_BYTES)
@@ -139,10 +142,13 @@ mod tests {
 
     #[test]
     fn a_request_is_what_its_blob_says() {
-        let asked = asked(81);
+        let sizes = [1, 81, 82, 163].map(|count| Request::of(&asked(count)).unwrap().po2.get());
+        assert_eq!(sizes, [14, 14, 15, 15], "the smallest that they fit into");
+        let asked = asked(82);
         let request = Request::of(&asked).unwrap();
         let blob = request.encode();
-        assert_eq!(blob.len(), 1 + 1 + 32 + 2 + 2 + 81 * STATE_BYTES - 2 + 2 - 2);
+        // Format, size, claim, the states' length in three bytes, the states.
+        assert_eq!(blob.len(), 1 + 1 + 32 + 3 + 82 * STATE_BYTES);
         let read = Request::decode(&blob).unwrap();
         assert_eq!((read.states(), &read), (asked.input, &request));
     }
@@ -152,10 +158,8 @@ mod tests {
         for (wrong, why) in [
             (ProveKeccakRequest { claim_digest: [7; 32].into(), ..asked(1) }, "claims what is not so"),
             (ProveKeccakRequest { control_root: [7; 32].into(), ..asked(1) }, "another circuit"),
-            (ProveKeccakRequest { po2: 19, ..asked(1) }, "size that does not exist"),
-            (ProveKeccakRequest { po2: 0, ..asked(1) }, "2^0"),
             (asked(0), "wrong number of permutations"),
-            (asked(82), "wrong number of permutations"),
+            (asked(164), "164 permutations at once"),
         ] {
             let error = Request::of(&wrong).unwrap_err();
             assert!(error.contains(why), "{error}");
@@ -164,6 +168,9 @@ mod tests {
         let last = blob.len() - 1;
         blob[last] ^= 1;
         assert!(matches!(prove_keccak(&blob), Err(Failure::Input(why)) if why.contains("claims what is not so")));
+        blob[last] ^= 1;
+        blob[1] = 16;
+        assert!(matches!(prove_keccak(&blob), Err(Failure::Input(why)) if why.contains("size that is not made")));
         assert!(matches!(prove_keccak(b"no request"), Err(Failure::Input(_))));
     }
 }

@@ -79,7 +79,7 @@ impl Plan {
         self.demand.contains_key(class) || self.copy_demand.contains_key(class)
     }
 
-    /// Takes a class into the reckoning that was never wanted before. At most 33 there are.
+    /// Takes a class into the reckoning that was never wanted before. At most 44 there are.
     fn note_new_classes(&mut self) -> bool {
         let known = self.horizons.len();
         for class in self.demand.keys().chain(self.copy_demand.keys()) {
@@ -126,7 +126,7 @@ impl<P: ProofSystem> Requester<P> {
         let margin = horizon.since(self.plan.at).saturating_mul(self.policy.gate_percent) / 100;
         let waited = now.since(self.plan.leased.get(&class).copied().unwrap_or(now));
         let limit = self.plan.at.after(margin);
-        let proofs_end = proofs_end.filter(|_| class.0 != UnitKind::Prove);
+        let proofs_end = proofs_end.filter(|_| !matches!(class.0, UnitKind::Prove | UnitKind::Keccak));
         Some(limit.max(proofs_end.unwrap_or(limit)).after(waited))
     }
 
@@ -231,12 +231,17 @@ impl<P: ProofSystem> Requester<P> {
         ends.min().unwrap_or(Some(0))
     }
 
-    /// What waits, in units of a class: proofs of all sizes by their cycles; lifts and joins, which take about the same, by number.
+    /// What waits, in units of a class: proofs of all sizes by their cycles, keccak proofs likewise; lifts and joins, which take about the same,
+    /// by number.
     pub(crate) fn backlog(&self, (kind, po2): Class) -> u64 {
+        let sort = |kind: UnitKind| match kind {
+            UnitKind::Lift | UnitKind::Join => UnitKind::Join,
+            own @ (UnitKind::Prove | UnitKind::Keccak) => own,
+        };
         let counts = self.jobs.values().filter(|job| job.is_open()).flat_map(|job| job.ready.counts());
-        let work = counts.filter(|((other, _), _)| (*other == UnitKind::Prove) == (kind == UnitKind::Prove));
+        let work = counts.filter(|((other, _), _)| sort(*other) == sort(kind));
         let per_unit =
-            |other: manyhands_proto::Po2| if kind == UnitKind::Prove { other.cycles() } else { po2.cycles() };
+            |other: manyhands_proto::Po2| if sort(kind) == UnitKind::Join { po2.cycles() } else { other.cycles() };
         let sum =
             work.map(|((_, other), units)| per_unit(other).saturating_mul(units as u64)).fold(0, u64::saturating_add);
         sum.div_ceil(po2.cycles())

@@ -7,7 +7,7 @@ use manyhands_api::bonsai::types::{Stats, Upload, Uuid};
 use manyhands_api::types::Problem;
 use manyhands_core::requester::STOPPED;
 use manyhands_proto::Po2;
-use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
+use manyhands_proto::limits::{GUEST_LOG_BYTES_MAX, KECCAK_WEIGHT};
 use manyhands_proto::worker::{Execution, GuestInput, KeccakReport, SegmentReport, Task};
 use serde_bytes::ByteBuf;
 use tokio::task::AbortHandle;
@@ -48,7 +48,7 @@ impl Seen {
     }
 
     fn count_keccak(&mut self, request: &KeccakReport) {
-        self.stats.total_cycles = self.stats.total_cycles.saturating_add(request.po2.cycles());
+        self.stats.cycles = self.stats.cycles.saturating_add(request.po2.cycles().saturating_mul(KECCAK_WEIGHT));
     }
 
     /// The session's end. One that came to no journal took what was seen of it.

@@ -4,6 +4,7 @@ use manyhands_api::bonsai::types::{SessionStatus, State, Stats};
 use manyhands_api::types::JobStatus;
 use manyhands_core::job::UnitState;
 use manyhands_core::requester::STOPPED;
+use manyhands_proto::limits::KECCAK_WEIGHT;
 
 use super::book::{End, SessionRow};
 use crate::gateway::sqlite::unix_ms;
@@ -42,13 +43,17 @@ pub(super) fn of_job(status: &JobStatus) -> SessionStatus {
     };
     let figures = view.segments.zip(view.total_cycles).zip(view.user_cycles);
     let stats = match figures {
-        Some(((segments, total_cycles), cycles)) => Some(Stats { segments: segments.into(), total_cycles, cycles }),
+        Some(((segments, total_cycles), own)) => {
+            let cycles = own.saturating_add(view.keccak_cycles.saturating_mul(KECCAK_WEIGHT));
+            Some(Stats { segments: segments.into(), total_cycles, cycles })
+        }
         None if state == State::Running => None,
         // It ended before its guest did, and took as much as was cut of it.
         None => {
             let segments = view.grid.len() as u64;
-            let cycles = segments.saturating_mul(view.po2.cycles());
-            Some(Stats { segments, total_cycles: cycles, cycles })
+            let total_cycles = segments.saturating_mul(view.po2.cycles());
+            let cycles = total_cycles.saturating_add(view.keccak_cycles.saturating_mul(KECCAK_WEIGHT));
+            Some(Stats { segments, total_cycles, cycles })
         }
     };
     SessionStatus {
@@ -110,6 +115,8 @@ pub(super) mod tests {
             segments,
             user_cycles: segments.map(|_| 70),
             total_cycles: segments.map(|_| 90),
+            keccaks: 0,
+            keccak_cycles: 0,
             grid: grid.to_vec(),
             units_done: units.0,
             units_total: units.1,
