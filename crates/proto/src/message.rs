@@ -55,7 +55,7 @@ pub struct Capabilities {
     pub slots: u8,
     /// Logical cores.
     pub cores: u16,
-    /// Whether the recursion programs are inside its worker: lifts and joins can be leased to it.
+    /// Whether the recursion programs are inside its worker: lifts, joins, resolutions, keccak proofs and unions can be leased to it.
     pub recursion: bool,
     /// Times that the node measured on itself. A hint for its first lease; what the gateway sees itself comes first.
     #[serde(deserialize_with = "crate::bounded::list::<TIMINGS_MAX, _, _>")]
@@ -67,7 +67,7 @@ pub struct Capabilities {
 pub struct Timing {
     /// The kind of unit.
     pub kind: UnitKind,
-    /// The segment size; lifts and joins take the same time at each.
+    /// The size of the segment or keccak proof; lifts and joins take the same time at each.
     pub po2: Po2,
     /// Milliseconds from input in memory to proof in memory.
     pub elapsed_ms: u64,
@@ -98,14 +98,15 @@ impl core::fmt::Debug for BlobKey {
 pub struct Lease {
     /// Which lease.
     pub id: LeaseId,
-    /// What the unit works on: a segment, a segment's proof, or two neighbours to join.
+    /// What the unit works on: a segment, a keccak request, a segment's proof, two neighbours to join or unite, or a range and what resolves its
+    /// assumption.
     #[serde(deserialize_with = "crate::bounded::list::<2, _, _>")]
     pub inputs: Vec<BlobRef>,
-    /// What opens the segment, if it is encrypted. Proofs never are.
+    /// What opens the segment or keccak request, if it is encrypted. Proofs never are.
     pub key: Option<BlobKey>,
-    /// Segment size.
+    /// Size of the job's segments; of a keccak proof its own.
     pub po2: Po2,
-    /// The nonce to prove a segment under; lifts and joins ignore it.
+    /// The nonce to prove a segment under; all other units ignore it.
     pub nonce: Nonce,
     /// Time from the lease's arrival until the gateway stops waiting for it, in milliseconds.
     pub deadline_ms: u64,
@@ -122,7 +123,7 @@ pub struct Lease {
 pub enum Stage {
     /// Getting the inputs.
     Fetch,
-    /// Proving, lifting or joining.
+    /// Proving, lifting, joining, resolving or uniting.
     Work,
     /// Storing the receipt.
     Store,
@@ -210,7 +211,7 @@ pub struct JobNotice {
     pub zkvm: String,
     /// Segment size of its units.
     pub po2: Po2,
-    /// Whether it needs lifts and joins.
+    /// Whether it needs the recursion programs: for lifts and joins, or for keccak proofs.
     pub recursion: bool,
 }
 

@@ -12,7 +12,7 @@ Usage: manyhands-worker [--memory-bytes N] [--threads N]
 Without a mode it reads task frames from stdin and writes report frames to stdout.
 
   --memory-bytes N  end the process rather than let its data (heap, stacks, private mappings) grow beyond N bytes.
-                    That suffices, in MB: 2^14 190, 2^15 350, 2^16 650, 2^17 1300, a lift or join 1700
+                    That suffices, in MB: 2^14 190, 2^15 350, 2^16 650, 2^17 1300, a lift, join or keccak proof 1700
   --threads N       prove with N threads (default: one for each core)
   --identify        print what this worker can do, as JSON
   --version         print the versions

@@ -133,7 +133,7 @@ pub enum State {
 pub struct Stats {
     /// Segments.
     pub segments: u64,
-    /// Cycles with paging and padding.
+    /// Cycles of the segments, with paging and padding.
     pub total_cycles: u64,
     /// Cycles of the guest's own instructions.
     pub cycles: u64,

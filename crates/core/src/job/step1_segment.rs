@@ -44,7 +44,7 @@ pub struct ExecutionInfo {
     pub segments: u32,
     /// Cycles of the guest's own instructions.
     pub user_cycles: u64,
-    /// Cycles with paging and padding: what is proved.
+    /// Cycles of the segments, with paging and padding: what is proved, but for keccak requests.
     pub total_cycles: u64,
     /// What proves what the guest relies on, in the order in which it is resolved.
     pub assumptions: Vec<Assumption>,

@@ -12,8 +12,8 @@ use crate::time::Earliest;
 use crate::timers::Wake;
 use crate::{Policy, ProofSystem, Refusal, Time};
 
-/// Memory that a lift or join takes: 1.48 GB at its peak, and runs under a limit of 1.7 GB (measured with risc0-zkvm 3.0.6),
-/// whatever the segment's size.
+/// Memory that a lift, join, resolution or union takes, and a keccak proof with its lift: 1.50 GB at its peak, and runs under a limit of
+/// 1.7 GB (measured with risc0-zkvm 3.0.6), whatever the size.
 pub const RECURSION_MEMORY_BYTES: u64 = 1_700_000_000;
 
 /// Whether a node can do a unit of this kind and size at all.

@@ -161,13 +161,12 @@ impl JobsDb {
     pub(crate) fn piece(&self, job: JobId, unit: Unit) -> Result<Option<Piece>> {
         let Some((table, index)) = place(unit) else { return Ok(None) };
         let sql = format!("SELECT idx, po2, claim, blob, blob_bytes, key FROM {table} WHERE job = ?1 AND idx = ?2");
-        let of_index = if table == KECCAKS { Unit::Keccak } else { Unit::Prove };
-        self.0.prepare(&sql)?.query_row(params![job.0, index], |row| piece_row(of_index, row)).optional()
+        self.0.prepare(&sql)?.query_row(params![job.0, index], |row| piece_row(unit, row)).optional()
     }
 
     fn pieces(&self, job: JobId, table: &str, of_index: fn(u32) -> Unit) -> Result<Vec<Piece>> {
         let sql = format!("SELECT idx, po2, claim, blob, blob_bytes, key FROM {table} WHERE job = ?1 ORDER BY idx");
-        self.0.prepare(&sql)?.query_map([job.0], |row| piece_row(of_index, row))?.collect()
+        self.0.prepare(&sql)?.query_map([job.0], |row| piece_row(of_index(row.get(0)?), row))?.collect()
     }
 
     /// A job's execution with what the guest left, if it had ended before a restart.
@@ -330,10 +329,10 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
     })
 }
 
-fn piece_row(of_index: fn(u32) -> Unit, row: &Row<'_>) -> Result<Piece> {
+fn piece_row(unit: Unit, row: &Row<'_>) -> Result<Piece> {
     let blob = blob(row.get(3)?, row.get(4)?);
     Ok(Piece {
-        unit: of_index(row.get(0)?),
+        unit,
         po2: po2(row.get(1)?)?,
         claim: row.get(2)?,
         blob,
