@@ -7,6 +7,8 @@ use crate::workspace::Metadata;
 
 /// The package with the prover.
 pub const WORKER: &str = "manyhands-worker";
+/// The package around RISC Zero. Its prover, and the tests of that, are compiled only where the worker asks for them.
+const ZKVM: &str = "manyhands-zkvm";
 /// The package with the command line program.
 pub const CLI: &str = "manyhands-cli";
 /// Where the tests find the command line program.
@@ -42,9 +44,17 @@ pub fn dev_tests(metadata: &Metadata) -> Step {
 
 /// Tests of all other members in release, one step each so that each has the features that it asks for.
 pub fn release_tests(metadata: &Metadata) -> Vec<Step> {
-    let step =
-        |member: &String| Step::cargo(format!("test {member}"), &["test", "--release", "--locked", "-p", member]);
+    let step = |member: &String| {
+        let mut step = Step::cargo(format!("test {member}"), &["test", "--release", "--locked", "-p", member]);
+        step.args.extend(with_the_prover(member));
+        step
+    };
     metadata.other_members().iter().map(step).collect()
+}
+
+/// What else is checked in the worker's step, with the features that the worker asks of it.
+fn with_the_prover(member: &str) -> Vec<String> {
+    if member == WORKER { vec!["-p".to_owned(), ZKVM.to_owned()] } else { Vec::new() }
 }
 
 /// Manifests of the tools that stand alone: `tools/<name>/Cargo.toml`.
@@ -76,7 +86,9 @@ pub fn clippy(metadata: &Metadata, tracked: &[String]) -> Vec<Step> {
     let mut steps = vec![dev];
     for member in &prover {
         let words = ["clippy", "--release", "--locked", "--all-targets", "-p", member];
-        steps.push(Step::cargo(format!("clippy {member}"), &words));
+        let mut step = Step::cargo(format!("clippy {member}"), &words);
+        step.args.extend(with_the_prover(member));
+        steps.push(step);
     }
     for manifest in tools(tracked) {
         let words = ["clippy", "--locked", "--all-targets", "--manifest-path", manifest];
@@ -130,7 +142,7 @@ mod tests {
         let release: Vec<String> = release_tests(&metadata()).iter().map(|step| step.args.join(" ")).collect();
         assert_eq!(
             release,
-            ["test --release --locked -p manyhands-worker", "test --release --locked -p manyhands-e2e"]
+            ["test --release --locked -p manyhands-worker -p manyhands-zkvm", "test --release --locked -p manyhands-e2e"]
         );
         for step in clippy(&metadata(), &[]).iter().filter(|step| step.args.iter().any(|word| word == WORKER)) {
             assert!(step.args.contains(&"--release".to_owned()));

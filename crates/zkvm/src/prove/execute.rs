@@ -256,3 +256,36 @@ impl Write for GuestLog<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::keccak::tests::asked;
+    use super::*;
+
+    #[test]
+    fn requests_are_taken_up_to_their_limits_and_if_they_are_true() {
+        let reports = AtomicU64::new(0);
+        let sink = |report| {
+            assert!(matches!(report, Report::Keccak(_)));
+            reports.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let one = Po2::MIN.cycles() * KECCAK_WEIGHT;
+        let requests = |count, cycles_max| Requests { sink: &sink, blobs: false, count, cycles: 0, cycles_max };
+        let ended = |result: anyhow::Result<()>| of_error(&result.unwrap_err(), 7);
+
+        let mut within = requests(0, one);
+        within.prove_keccak(asked(1)).unwrap();
+        assert_eq!(ended(within.prove_keccak(asked(1))), Failure::CycleLimit { cycles_max: 7 });
+        let mut last = requests(KECCAKS_MAX - 1, u64::MAX);
+        last.prove_keccak(asked(1)).unwrap();
+        assert!(matches!(ended(last.prove_keccak(asked(1))), Failure::Unsupported(why) if why.contains("16384")));
+        assert_eq!(reports.load(Ordering::Relaxed), 2);
+
+        let untrue = ProveKeccakRequest { claim_digest: [7; 32].into(), ..asked(1) };
+        assert!(matches!(ended(requests(0, u64::MAX).prove_keccak(untrue)), Failure::Guest(why) if why.contains("not so")));
+        let gone = |_| Err(io::ErrorKind::BrokenPipe.into());
+        let mut unheard = Requests { sink: &gone, ..requests(0, u64::MAX) };
+        assert!(matches!(ended(unheard.prove_keccak(asked(1))), Failure::Prover(_)));
+    }
+}

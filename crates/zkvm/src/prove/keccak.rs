@@ -130,10 +130,10 @@ pub fn unite(left: &[u8], right: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn asked(count: usize) -> ProveKeccakRequest {
+    pub(in super::super) fn asked(count: usize) -> ProveKeccakRequest {
         let input: Vec<KeccakState> = (0..count).map(|number| [number as u64; 25]).collect();
         let bytes: Vec<u8> = input.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
         let claim_digest = compute_keccak_digest(&bytes);
