@@ -42,8 +42,8 @@ pub trait Gateway: Send + Sync + 'static {
     fn upload_program(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
     /// The folder that inputs come into, as files without a name that lasts.
     fn spool(&self) -> &Path;
-    /// Fails if there is no room for `coming_bytes` of an input that come next; nothing is reserved.
-    fn room(&self, coming_bytes: u64) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Fails if there is no room for `coming_bytes` of an input that come next, of which `come_bytes` lie in a file already; nothing is reserved.
+    fn room(&self, come_bytes: u64, coming_bytes: u64) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Stores an input of `size_bytes`, which is in `file`.
     fn upload_input(
         &self,

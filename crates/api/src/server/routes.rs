@@ -100,7 +100,8 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     let stored = async {
         let _turn = turn(&door.inputs).await?;
         // Nobody has less room here than another: what bounds an input is what the disk and the store take.
-        let room = async |coming_bytes| door.gateway.room(coming_bytes).await.map(|()| u64::MAX);
+        let room =
+            async |come_bytes, coming_bytes| door.gateway.room(come_bytes, coming_bytes).await.map(|()| u64::MAX);
         let (file, size_bytes) =
             receive(&headers, body, door.gateway.spool(), STREAMED_INPUT_BYTES_MAX, room, "the input").await?;
         let time = ANSWER_TIME + Duration::from_secs(size_bytes / ANSWER_BYTES);
