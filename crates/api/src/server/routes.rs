@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
@@ -110,17 +110,27 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     answer(StatusCode::OK, stored.await)
 }
 
-async fn back_up<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+async fn back_up<G: Gateway>(
+    State(door): Shared<G>,
+    origin: Option<Extension<Origin>>,
+    version: Version,
+    headers: HeaderMap,
+) -> Answer {
     let begun = async {
-        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
         in_time(door.gateway.back_up()).await
     };
     answer(StatusCode::ACCEPTED, begun.await)
 }
 
-async fn backups<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+async fn backups<G: Gateway>(
+    State(door): Shared<G>,
+    origin: Option<Extension<Origin>>,
+    version: Version,
+    headers: HeaderMap,
+) -> Answer {
     let found = async {
-        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
         in_time(door.gateway.backups()).await
     };
     answer(StatusCode::OK, found.await)
