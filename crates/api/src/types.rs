@@ -221,7 +221,7 @@ pub enum ProblemKind {
     NotAllowed,
     /// 408: the request came too slowly.
     TooSlow,
-    /// 409: right in itself, but not with these nodes (a segment size that none offers).
+    /// 409: right in itself, but not with what is here (a segment size that no node offers, a back-up folder that is another gateway's).
     Unfit,
     /// 413: larger than the gateway takes.
     TooLarge,

@@ -128,6 +128,9 @@ async fn back_ups_are_asked_for_on_the_gateway_s_own_machine_only() {
         let (status, problem) = served.problem(&proxied, b"").await;
         assert_eq!((status, problem.kind), (403, ProblemKind::Forbidden), "{method}");
         assert!(problem.message.contains("its own machine"), "{}", problem.message);
+        // A proxy that adds no header, as nginx does without being told to.
+        let (status, _) = served.problem(&format!("{method} /v1/backups HTTP/1.0\r\nHost: HOST"), b"").await;
+        assert_eq!(status, 403, "{method}");
     }
 }
 

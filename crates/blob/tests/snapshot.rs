@@ -10,17 +10,17 @@ use std::path::Path;
 
 use common::{noise, owner, pre_order, spoil, temp_store};
 use manyhands_blob::redundancy::Level;
-use manyhands_blob::store::Snapshot;
+use manyhands_blob::store::{CopyError, Snapshot};
 use manyhands_blob::{AnyChunk, Chunk, ChunkStore, StoreError};
 
 const PLENTY: u64 = 1 << 30;
 
-fn copy(snapshot: &Snapshot, path: &Path) -> u64 {
+fn copy(snapshot: Snapshot, path: &Path) -> u64 {
     let mut heard = 0;
     snapshot
         .copy_to(path, |bytes| {
             heard += bytes;
-            Ok::<_, StoreError>(())
+            Ok::<_, CopyError>(())
         })
         .unwrap();
     heard
@@ -60,9 +60,9 @@ fn what_is_kept_is_in_the_copy_and_the_cache_is_not() {
     drop(download);
 
     let path = temp.path.with_file_name("copy.redb");
-    let heard = copy(&snapshot, &path);
     let kept_bytes = before.used_bytes - before.cached_bytes;
     assert_eq!(snapshot.kept_bytes(), kept_bytes);
+    let heard = copy(snapshot, &path);
     assert!((kept_bytes..kept_bytes + kept_bytes / 50).contains(&heard), "{heard} of {kept_bytes}");
     let copied = ChunkStore::open(&path, PLENTY).unwrap();
     assert_sound(&copied);
@@ -96,7 +96,7 @@ fn what_is_kept_is_in_the_copy_and_the_cache_is_not() {
 fn an_empty_store_has_an_empty_copy_and_a_large_one_takes_no_more_than_is_said() {
     let temp = temp_store(PLENTY);
     let (first, second) = (temp.path.with_file_name("1.redb"), temp.path.with_file_name("2.redb"));
-    assert_eq!(copy(&temp.store.snapshot().unwrap(), &first), 0);
+    assert_eq!(copy(temp.store.snapshot().unwrap(), &first), 0);
     let empty = ChunkStore::open(&first, PLENTY).unwrap();
     assert_sound(&empty);
     assert_eq!(empty.used_bytes().unwrap(), 0);
@@ -105,24 +105,68 @@ fn an_empty_store_has_an_empty_copy_and_a_large_one_takes_no_more_than_is_said()
         temp.store.put_blob(&owner("a"), &noise(2_000_000, seed)).unwrap();
     }
     let snapshot = temp.store.snapshot().unwrap();
-    copy(&snapshot, &second);
+    let file_bytes = snapshot.file_bytes();
+    copy(snapshot, &second);
     let file = std::fs::metadata(&second).unwrap();
     let disk_bytes = std::os::unix::fs::MetadataExt::blocks(&file) * 512;
-    assert!(disk_bytes <= snapshot.file_bytes(), "{disk_bytes} of {}", snapshot.file_bytes());
-    assert!(file.len() <= snapshot.file_bytes(), "{} of {}", file.len(), snapshot.file_bytes());
+    assert!(disk_bytes <= file_bytes, "{disk_bytes} of {file_bytes}");
+    assert!(file.len() <= file_bytes, "{} of {file_bytes}", file.len());
     assert_sound(&ChunkStore::open(&second, PLENTY).unwrap());
 }
 
-/// Whoever copies can stop, and hears why.
+#[derive(Debug)]
+enum Ended {
+    ByCaller,
+    Copy(CopyError),
+}
+
+impl From<CopyError> for Ended {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(error)
+    }
+}
+
+/// Whoever copies can stop at every look, and hears why; the store is free then.
 #[test]
 fn the_work_ends_with_the_caller_s_own_error() {
     let temp = temp_store(PLENTY);
-    temp.store.put_blob(&owner("a"), &noise(500_000, 1)).unwrap();
-    let snapshot = temp.store.snapshot().unwrap();
+    let blob = temp.store.put_blob(&owner("a"), &noise(500_000, 1)).unwrap();
     let path = temp.path.with_file_name("copy.redb");
-    let full = || StoreError::LowSpace { free_bytes: 1, floor_bytes: 2, missing_bytes: 1 };
-    let ended = snapshot.copy_to(&path, |_| Err(full()));
-    assert!(matches!(ended, Err(StoreError::LowSpace { .. })), "{ended:?}");
+    for looks_max in 0.. {
+        let _ = std::fs::remove_file(&path);
+        let mut looks = 0;
+        let ended = temp.store.snapshot().unwrap().copy_to(&path, |_| {
+            looks += 1;
+            if looks > looks_max { Err(Ended::ByCaller) } else { Ok(()) }
+        });
+        match ended {
+            Err(Ended::ByCaller) => assert_eq!(looks, looks_max + 1),
+            Err(Ended::Copy(error)) => panic!("{error}"),
+            Ok(()) => {
+                assert!(looks_max > 2, "at the packs, and before the copy is compacted");
+                break;
+            }
+        }
+    }
+    assert!(temp.store.has(&blob).unwrap());
+    assert!(temp.store.gc(std::time::Duration::ZERO).unwrap().compacted, "nobody reads any more");
+}
+
+/// What the store is short of and what the copy is short of are two things.
+#[test]
+fn a_copy_that_cannot_be_written_is_not_told_as_the_store_s_failure() {
+    let temp = temp_store(PLENTY);
+    temp.store.put_blob(&owner("a"), &noise(500_000, 1)).unwrap();
+    let nowhere = temp.path.with_file_name("no/such/folder/copy.redb");
+    let failed = temp.store.snapshot().unwrap().copy_to(&nowhere, |_| Ok::<_, CopyError>(())).unwrap_err();
+    let CopyError::Unwritten { source } = &failed else { panic!("{failed:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    // Nothing can be written there, as on a full disk.
+    #[cfg(target_os = "linux")]
+    {
+        let failed = temp.store.snapshot().unwrap().copy_to(Path::new("/dev/full"), |_| Ok::<_, CopyError>(()));
+        assert!(matches!(failed, Err(CopyError::Unwritten { .. })), "{failed:?}");
+    }
 }
 
 /// A damaged chunk is as damaged in the copy: nothing is made up, and the rest is there.
@@ -134,7 +178,7 @@ fn damage_is_copied_as_damage() {
         (temp.store.put_blob(&owner("a"), &good).unwrap(), temp.store.put_blob(&owner("a"), &bad).unwrap());
     let temp = temp.reopen(PLENTY, |path| spoil(path, &bad[50_000..50_064]));
     let path = temp.path.with_file_name("copy.redb");
-    copy(&temp.store.snapshot().unwrap(), &path);
+    copy(temp.store.snapshot().unwrap(), &path);
     let copied = ChunkStore::open(&path, PLENTY).unwrap();
     assert!(copied.read_blob(&good_blob, PLENTY).unwrap() == good);
     assert!(matches!(copied.read_blob(&bad_blob, PLENTY), Err(StoreError::Corrupt { .. })));

@@ -84,11 +84,23 @@ fn of_file(mut file: File, path: &Path, streamed_from_bytes: u64) -> Result<Sour
     }
     let mut first = Vec::new();
     (&mut file).take(streamed_from_bytes).read_to_end(&mut first).map_err(failed)?;
-    Ok(match first.len() as u64 {
-        0 => Source::Nothing,
-        read_bytes if read_bytes < streamed_from_bytes => Source::Bytes(first),
-        _ => Source::Stream(first, file, size_bytes),
-    })
+    match (first.len() as u64, size_bytes) {
+        (0, _) => Ok(Source::Nothing),
+        // It was read to its end, whatever it was said to have.
+        (read_bytes, _) if read_bytes < streamed_from_bytes => Ok(Source::Bytes(first)),
+        (read_bytes, Some(size_bytes)) if size_bytes < read_bytes => Err(larger_than_said(path, size_bytes)),
+        _ => Ok(Source::Stream(first, file, size_bytes)),
+    }
+}
+
+/// Only as many bytes as a file is said to have would be sent of it.
+fn larger_than_said(path: &Path, size_bytes: u64) -> Failure {
+    let said = crate::screen::text::bytes(size_bytes);
+    Failure::usage(format!(
+        "the input {} is said to have {said}, and more came: it grows while it is read, or its system makes it up as it is read",
+        path.display()
+    ))
+    .hint("copy it to a file that does not change, and send that")
 }
 
 /// A guest's input as a whole, for what is run here: a file, standard input, or nothing.
@@ -271,6 +283,21 @@ mod tests {
         assert!(refused.message.contains("larger than"), "{}", refused.message);
         huge.set_len(STREAMED_INPUT_BYTES_MAX).unwrap();
         assert!(matches!(source(Some(&path), false).unwrap(), Source::Stream(_, _, Some(STREAMED_INPUT_BYTES_MAX))));
+    }
+
+    /// What the kernel makes up says that it has nothing.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_large_input_that_has_more_than_it_is_said_to_have_is_not_cut_off() {
+        let path = Path::new("/proc/self/status");
+        let refused = of_file(File::open(path).unwrap(), path, 6).unwrap_err();
+        assert!(
+            refused.message.contains("/proc/self/status is said to have 0 B, and more came"),
+            "{}",
+            refused.message
+        );
+        let whole = of_file(File::open(path).unwrap(), path, 1 << 20).unwrap();
+        assert!(matches!(whole, Source::Bytes(bytes) if bytes.len() > 100));
     }
 
     #[test]

@@ -92,6 +92,16 @@ impl DataDir {
         self.path.join("uploads")
     }
 
+    /// Where the book of the Bee API's batches is.
+    pub fn batches(&self) -> PathBuf {
+        self.path.join("batches.json")
+    }
+
+    /// Where back-ups go unless the configuration says otherwise.
+    pub fn backups(&self) -> PathBuf {
+        self.path.join("backups")
+    }
+
     /// Where the gateway's job database is.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs.db")

@@ -151,7 +151,8 @@ async fn take<B: Bonsai>(
     let busy = "too many uploads are under way, and none ended for a while; try again";
     let waited = tokio::time::timeout(TURN_TIME, desk.uploads.acquire()).await;
     let _turn = waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(ProblemKind::Busy, busy))?;
-    let room = |coming_bytes| desk.bonsai.room(&tenant, coming_bytes);
+    // It stays in its file: of what has come nothing is copied.
+    let room = |_, coming_bytes| desk.bonsai.room(&tenant, coming_bytes);
     let (file, size_bytes) = spool(headers, body, desk.bonsai.spool(), bytes_max, room, what).await?;
     desk.bonsai.keep(&tenant, upload, file, size_bytes).await?;
     Ok(StatusCode::OK.into_response())

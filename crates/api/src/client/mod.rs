@@ -134,7 +134,7 @@ impl Client {
         self.ask(&format!("v1/jobs/{job}/explain"), "explanation").await
     }
 
-    /// Stops a job.
+    /// Stops a job that is open, and has the gateway forget one that has ended, with its receipt.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -158,7 +158,7 @@ impl Client {
         self.fetch(&format!("v1/jobs/{job}/log"), "log", 2 * GUEST_LOG_BYTES_MAX as u64, ASK_TIME).await
     }
 
-    /// Begins a back-up of the gateway's data directory; [`Client::backups`] tells how far it is. Gateways do so for their own machine only.
+    /// Begins a back-up of the gateway's data directory; [`Client::backups`] tells how far it is. Gateways refuse other machines.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -166,7 +166,7 @@ impl Client {
         self.json(self.send(self.request(Method::POST, "v1/backups", SUBMIT_TIME)).await?, "answer").await
     }
 
-    /// The gateway's back-ups, and the one under way. Gateways tell it their own machine only.
+    /// The gateway's back-ups, and the one under way. Gateways refuse other machines.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -39,9 +39,13 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit_bytes: u64, what
     result.map(|()| bytes)
 }
 
-type Pieces = axum::body::BodyDataStream;
+pub(super) type Pieces = axum::body::BodyDataStream;
 
-async fn next_in(
+/// The next piece of a body, or nothing at its end.
+///
+/// # Errors
+/// [`ProblemKind::TooSlow`] if it does not come in `time`, [`ProblemKind::Invalid`] if the connection broke.
+pub(super) async fn next_in(
     time: Duration,
     pieces: &mut Pieces,
     what: &str,
@@ -135,7 +139,7 @@ fn too_large(what: &str, limit_bytes: u64) -> Problem {
     Problem::new(ProblemKind::TooLarge, format!("{what} is larger than {limit}, the most that a gateway takes"))
 }
 
-pub(crate) fn too_slow(what: &str) -> Problem {
+fn too_slow(what: &str) -> Problem {
     Problem::new(ProblemKind::TooSlow, format!("{what} came too slowly, and the gateway stopped waiting for it"))
 }
 

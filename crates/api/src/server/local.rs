@@ -1,17 +1,22 @@
 //! Who asks from this machine. What only the gateway's owner may ask for, as a back-up, is for those alone, whatever address the door listens on.
 //!
-//! Neither a request from another machine nor one that a proxy passes on, which says so in a header, counts as local. A tunnel of the owner's
-//! (`ssh -L`) does: who may open one is on this machine already.
+//! A request from another machine does not count as local. One that a program on this machine passes on for somebody else does, unless it shows:
+//! proxies say so in a header or speak HTTP/1.0 to what is behind them, as nginx does if nobody configures it otherwise. A proxy that does neither,
+//! or a forwarded port (`socat`, `ssh -R`), looks as its own machine does and cannot be told from it. So this is no substitute for keeping `/v1`
+//! from others. A tunnel of the owner's (`ssh -L`) is meant to pass: who may open one is on this machine already.
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Version};
 
 use crate::types::{Problem, ProblemKind};
 
-/// What proxies add for whoever stands behind them.
-const PROXY_HEADERS: [&str; 6] =
-    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+/// What proxies add for whoever stands behind them, beside all that begins with [`FORWARDED`].
+const PROXY_HEADERS: [&str; 7] =
+    ["forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-original-host"];
+
+/// `x-forwarded-for`, `-host`, `-proto`, `-port`, `-server` and others.
+const FORWARDED: &str = "x-forwarded";
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +33,22 @@ impl Origin {
     }
 }
 
-/// Lets through what was asked for on this machine; a connection of which nothing is known was not.
+/// Lets through what was asked for on this machine, as far as that can be told; a connection of which nothing is known was not.
 ///
 /// # Errors
 /// [`ProblemKind::Forbidden`].
-pub(super) fn check(origin: Option<Origin>, headers: &HeaderMap) -> Result<(), Problem> {
-    let is_passed_on = PROXY_HEADERS.iter().any(|name| headers.contains_key(*name));
-    if origin.is_some_and(|origin| origin.is_local) && !is_passed_on {
+pub(super) fn check(origin: Option<Origin>, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_local = origin.is_some_and(|origin| origin.is_local);
+    if is_local && version > Version::HTTP_10 && !headers.keys().any(|name| is_of_proxy(name.as_str())) {
         return Ok(());
     }
-    let message = "back-ups are the business of the gateway's owner: ask on its own machine, and not through a proxy (`manyhands backup` there, \
-                   or through a tunnel, ssh -L)";
+    let message = "back-ups are the business of the gateway's owner: ask on its own machine with HTTP/1.1, and not through a proxy \
+                   (`manyhands backup` there, or through a tunnel, ssh -L)";
     Err(Problem::new(ProblemKind::Forbidden, message))
+}
+
+fn is_of_proxy(name: &str) -> bool {
+    name.starts_with(FORWARDED) || PROXY_HEADERS.contains(&name)
 }
 
 #[cfg(test)]
@@ -61,22 +70,26 @@ mod tests {
             ("192.0.2.1:9", "192.0.2.1:7171"),
             ("[::ffff:192.0.2.1]:9", "192.0.2.1:7171"),
         ] {
-            assert_eq!(check(Some(origin(peer, here)), &none), Ok(()), "{peer} at {here}");
+            assert_eq!(check(Some(origin(peer, here)), Version::HTTP_11, &none), Ok(()), "{peer} at {here}");
         }
         for (peer, here) in [("192.0.2.2:9", "192.0.2.1:7171"), ("[2001:db8::1]:9", "[2001:db8::2]:7171")] {
-            let problem = check(Some(origin(peer, here)), &none).unwrap_err();
+            let problem = check(Some(origin(peer, here)), Version::HTTP_11, &none).unwrap_err();
             assert_eq!(problem.kind, ProblemKind::Forbidden, "{peer}");
         }
-        assert!(check(None, &none).is_err(), "nothing is known");
-        assert!(check(Some(Origin::of("192.0.2.1:9".parse().unwrap(), None)), &none).is_err());
+        assert!(check(None, Version::HTTP_11, &none).is_err(), "nothing is known");
+        assert!(check(Some(Origin::of("192.0.2.1:9".parse().unwrap(), None)), Version::HTTP_11, &none).is_err());
     }
 
     #[test]
-    fn what_a_proxy_passes_on_is_not_local() {
-        let here = origin("127.0.0.1:9", "127.0.0.1:7171");
-        for name in PROXY_HEADERS {
+    fn what_a_proxy_passes_on_is_not_local_if_it_shows() {
+        let here = Some(origin("127.0.0.1:9", "127.0.0.1:7171"));
+        let others = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-server", "x-forwarded"];
+        for name in PROXY_HEADERS.into_iter().chain(others) {
             let headers = [(axum::http::HeaderName::from_static(name), "x".parse().unwrap())].into_iter().collect();
-            assert!(check(Some(here), &headers).is_err(), "{name}");
+            assert!(check(here, Version::HTTP_11, &headers).is_err(), "{name}");
         }
+        let usual = [(axum::http::header::ACCEPT, "*/*".parse().unwrap())].into_iter().collect();
+        assert_eq!(check(here, Version::HTTP_11, &usual), Ok(()));
+        assert!(check(here, Version::HTTP_10, &usual).is_err(), "as nginx passes it on");
     }
 }

@@ -42,8 +42,8 @@ pub trait Gateway: Send + Sync + 'static {
     fn upload_program(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Uploaded, Problem>> + Send;
     /// The folder that inputs come into, as files without a name that lasts.
     fn spool(&self) -> &Path;
-    /// Fails if there is no room for `coming_bytes` of an input that come next; nothing is reserved.
-    fn room(&self, coming_bytes: u64) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Fails if there is no room for `coming_bytes` of an input that come next, of which `come_bytes` lie in a file already; nothing is reserved.
+    fn room(&self, come_bytes: u64, coming_bytes: u64) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Stores an input of `size_bytes`, which is in `file`.
     fn upload_input(
         &self,
@@ -56,7 +56,7 @@ pub trait Gateway: Send + Sync + 'static {
     fn job(&self, job: JobId) -> impl Future<Output = Result<JobStatus, Problem>> + Send;
     /// Why a job is as far as it is.
     fn explain(&self, job: JobId) -> impl Future<Output = Result<Explanation, Problem>> + Send;
-    /// Stops a job.
+    /// Stops a job that is open, and forgets one that has ended, with its receipt.
     fn abort(&self, job: JobId) -> impl Future<Output = Result<(), Problem>> + Send;
     /// A job's receipt, as `bincode` of `risc0_zkvm::Receipt`.
     fn receipt(&self, job: JobId) -> impl Future<Output = Result<(BlobRef, Vec<u8>), Problem>> + Send;
@@ -64,9 +64,9 @@ pub trait Gateway: Send + Sync + 'static {
     fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The gateway and its fleet.
     fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
-    /// Begins a back-up. It is asked for on the gateway's own machine only.
+    /// Begins a back-up. Asked for on the gateway's own machine only, as far as that can be told.
     fn back_up(&self) -> impl Future<Output = Result<BegunBackup, Problem>> + Send;
-    /// The back-ups that are there, and the one under way. Asked for on the gateway's own machine only.
+    /// The back-ups that are there, and the one under way. Asked for as [`Gateway::back_up`] is.
     fn backups(&self) -> impl Future<Output = Result<Backups, Problem>> + Send;
 }
 

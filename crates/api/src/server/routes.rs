@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
@@ -100,7 +100,8 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     let stored = async {
         let _turn = turn(&door.inputs).await?;
         // Nobody has less room here than another: what bounds an input is what the disk and the store take.
-        let room = async |coming_bytes| door.gateway.room(coming_bytes).await.map(|()| u64::MAX);
+        let room =
+            async |come_bytes, coming_bytes| door.gateway.room(come_bytes, coming_bytes).await.map(|()| u64::MAX);
         let (file, size_bytes) =
             receive(&headers, body, door.gateway.spool(), STREAMED_INPUT_BYTES_MAX, room, "the input").await?;
         let time = ANSWER_TIME + Duration::from_secs(size_bytes / ANSWER_BYTES);
@@ -109,17 +110,27 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     answer(StatusCode::OK, stored.await)
 }
 
-async fn back_up<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+async fn back_up<G: Gateway>(
+    State(door): Shared<G>,
+    origin: Option<Extension<Origin>>,
+    version: Version,
+    headers: HeaderMap,
+) -> Answer {
     let begun = async {
-        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
         in_time(door.gateway.back_up()).await
     };
     answer(StatusCode::ACCEPTED, begun.await)
 }
 
-async fn backups<G: Gateway>(State(door): Shared<G>, origin: Option<Extension<Origin>>, headers: HeaderMap) -> Answer {
+async fn backups<G: Gateway>(
+    State(door): Shared<G>,
+    origin: Option<Extension<Origin>>,
+    version: Version,
+    headers: HeaderMap,
+) -> Answer {
     let found = async {
-        local::check(origin.map(|Extension(origin)| origin), &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
         in_time(door.gateway.backups()).await
     };
     answer(StatusCode::OK, found.await)

@@ -7,12 +7,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use futures::StreamExt as _;
 use manyhands_proto::limits::INPUT_BYTES_MAX;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use super::body::too_slow;
+use super::body::next_in;
 use super::limits::UPLOAD_TIME;
 use crate::types::{Problem, ProblemKind};
 
@@ -58,7 +57,7 @@ pub(crate) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
     body: Body,
     folder: &Path,
     bytes_max: u64,
-    room: impl Fn(u64) -> Asked,
+    room: impl Fn(u64, u64) -> Asked,
     what: &str,
 ) -> Result<(NamedTempFile, u64), Problem> {
     let (file, size_bytes) = receive(headers, body, folder, bytes_max, room, what).await?;
@@ -68,20 +67,20 @@ pub(crate) async fn spool<Asked: Future<Output = Result<u64, Problem>>>(
 }
 
 /// Takes a body of at most `bytes_max` into a new file in `folder`, which is gone with its handle. `room` says how much its sender may still
-/// upload, and fails if the disk has no room for so many bytes that come next; it is asked first and again and again.
+/// upload, and fails if there is no room when so many bytes have come and so many come next; it is asked first and again and again.
 pub(crate) async fn receive<Asked: Future<Output = Result<u64, Problem>>>(
     headers: &HeaderMap,
     body: Body,
     folder: &Path,
     bytes_max: u64,
-    room: impl Fn(u64) -> Asked,
+    room: impl Fn(u64, u64) -> Asked,
     what: &str,
 ) -> Result<(NamedTempFile, u64), Problem> {
     let stated =
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or_default();
     let bound = Bound { bytes_max, room_bytes: u64::MAX };
     bound.check(stated, what)?;
-    let bound = Bound { room_bytes: room(stated).await?, ..bound };
+    let bound = Bound { room_bytes: room(0, stated).await?, ..bound };
     bound.check(stated, what)?;
     take(body, folder, bound, room, what).await
 }
@@ -90,7 +89,7 @@ async fn take<Asked: Future<Output = Result<u64, Problem>>>(
     body: Body,
     folder: &Path,
     bound: Bound,
-    room: impl Fn(u64) -> Asked,
+    room: impl Fn(u64, u64) -> Asked,
     what: &str,
 ) -> Result<(NamedTempFile, u64), Problem> {
     let mut file = NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
@@ -99,12 +98,7 @@ async fn take<Asked: Future<Output = Result<u64, Problem>>>(
     let since = Instant::now();
     loop {
         let left = time_for(size_bytes).saturating_sub(since.elapsed());
-        let piece = match tokio::time::timeout(SILENCE_TIME.min(left), pieces.next()).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Problem::invalid(format!("the connection broke in the middle of {what}"))),
-            Err(_) => return Err(too_slow(what)),
-        };
+        let Some(piece) = next_in(SILENCE_TIME.min(left), &mut pieces, what).await? else { break };
         size_bytes += piece.len() as u64;
         bound.check(size_bytes, what)?;
         buffer.extend_from_slice(&piece);
@@ -113,7 +107,7 @@ async fn take<Asked: Future<Output = Result<u64, Problem>>>(
         }
         if size_bytes - looked_at >= LOOK_BYTES {
             looked_at = size_bytes;
-            room(LOOK_BYTES).await?;
+            room(size_bytes, LOOK_BYTES).await?;
         }
     }
     (file, _) = write(file, buffer).await?;
@@ -142,7 +136,7 @@ fn failed(error: &std::io::Error) -> Problem {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use futures::stream;
+    use futures::{StreamExt as _, stream};
 
     use super::*;
 
@@ -166,19 +160,21 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, (4_u64 << 30).into());
         let began = Instant::now();
-        let room = |_| std::future::ready(Ok(u64::MAX));
+        let room = |_, _| std::future::ready(Ok(u64::MAX));
         let dripped = spool(&headers, drip(Duration::from_secs(50)), dir.path(), 8 << 30, room, "the input").await;
         assert_eq!(dripped.unwrap_err().kind, ProblemKind::TooSlow);
         assert!(began.elapsed() < UPLOAD_TIME + SILENCE_TIME, "{:?}", began.elapsed());
     }
 
-    /// Two looks succeed: at the start, and after 64 MiB.
+    /// Two looks succeed: at the start, and after 64 MiB. Each hears what has come, for the store's copy of it.
     #[tokio::test]
     async fn an_upload_of_unknown_size_ends_when_the_disk_has_no_more_room() {
         let dir = tempfile::tempdir().unwrap();
         let looks = AtomicU64::new(0);
-        let room = |_| {
-            let is_full = looks.fetch_add(1, Ordering::SeqCst) == 2;
+        let room = |come_bytes, coming_bytes| {
+            let number = looks.fetch_add(1, Ordering::SeqCst);
+            assert_eq!((come_bytes, coming_bytes), (number * LOOK_BYTES, if number == 0 { 0 } else { LOOK_BYTES }));
+            let is_full = number == 2;
             std::future::ready(if is_full { Err(Problem::new(ProblemKind::NoSpace, "full")) } else { Ok(u64::MAX) })
         };
         let piece = || Ok::<_, std::io::Error>(vec![0_u8; 1 << 22]);

@@ -68,7 +68,7 @@ impl Gateway for Fake {
         self.spool.0.path()
     }
 
-    async fn room(&self, coming_bytes: u64) -> Result<(), Problem> {
+    async fn room(&self, _: u64, coming_bytes: u64) -> Result<(), Problem> {
         let room_bytes = self.room_bytes.lock().unwrap().unwrap_or(u64::MAX);
         let full = || Problem::new(ProblemKind::NoSpace, "the disk is full; free some space");
         if coming_bytes <= room_bytes { Ok(()) } else { Err(full()) }

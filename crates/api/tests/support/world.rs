@@ -271,7 +271,7 @@ impl Gateway for World {
         self.spool.path()
     }
 
-    async fn room(&self, _: u64) -> Result<(), Problem> {
+    async fn room(&self, _: u64, _: u64) -> Result<(), Problem> {
         Ok(())
     }
 

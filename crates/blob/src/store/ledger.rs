@@ -86,7 +86,7 @@ impl<'t> Ledger<'t> {
     /// Refuses if the disk, or the room inside the file beside `kept_bytes` of chunks, does not take `needed_bytes` of new ones.
     pub(super) fn require_disk(&self, needed_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {
         let Some(floor) = &self.bounds.floor else { return Ok(()) };
-        floor.require(needed_bytes, self.file_bytes, kept_bytes)
+        floor.require(needed_bytes, self.file_bytes, kept_bytes, 0)
     }
 
     /// Writes what was held back. The transaction can be committed after it.

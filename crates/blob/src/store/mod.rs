@@ -65,7 +65,7 @@ pub use owner::{Owner, OwnerError};
 pub use reader::BlobReader;
 pub use scrub::{Corruption, Report};
 pub use sealed::SealedReader;
-pub use snapshot::Snapshot;
+pub use snapshot::{CopyError, Snapshot};
 pub use space::{Bounds, DiskSpace, FreeSpace};
 pub use trees::TreeReader;
 pub use view::{Admission, Partial, Usage};

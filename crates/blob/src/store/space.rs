@@ -83,16 +83,23 @@ impl Floor {
     }
 
     /// Refuses if there is not room for `needed_bytes` of chunks: inside the file, which takes `file_bytes` of the disk and has `kept_bytes` of
-    /// chunks, then in what the disk has above the floor.
-    pub(super) fn require(&self, needed_bytes: u64, file_bytes: u64, kept_bytes: u64) -> Result<(), StoreError> {
+    /// chunks, then in what the disk has above the floor without `beside_bytes` of another file.
+    pub(super) fn require(
+        &self,
+        needed_bytes: u64,
+        file_bytes: u64,
+        kept_bytes: u64,
+        beside_bytes: u64,
+    ) -> Result<(), StoreError> {
         let free_bytes = self.space.free_bytes().map_err(|source| StoreError::Io { source })?;
-        let inside_bytes = if may_rewrite(free_bytes, self.bytes) { inside_bytes(file_bytes, kept_bytes) } else { 0 };
+        let left_bytes = free_bytes.saturating_sub(beside_bytes);
+        let inside_bytes = if may_rewrite(left_bytes, self.bytes) { inside_bytes(file_bytes, kept_bytes) } else { 0 };
         let growth_bytes = in_file(needed_bytes).saturating_sub(inside_bytes);
         if growth_bytes == 0 && inside_bytes > 0 {
             return Ok(());
         }
-        if free_bytes < self.bytes.saturating_add(growth_bytes) {
-            let room_bytes = file_bytes.saturating_add(free_bytes.saturating_sub(self.bytes));
+        if left_bytes < self.bytes.saturating_add(growth_bytes) {
+            let room_bytes = file_bytes.saturating_add(left_bytes.saturating_sub(self.bytes));
             let due_bytes = in_file(needed_bytes.saturating_add(kept_bytes)).saturating_add(OVERHEAD_BYTES);
             let missing_bytes = of_file(due_bytes.saturating_sub(room_bytes));
             return Err(StoreError::LowSpace { free_bytes, floor_bytes: self.bytes, missing_bytes });
@@ -162,14 +169,32 @@ mod tests {
             (99 * MB, 0, 0, 5_000),
         ] {
             let floor = Floor { bytes: 100 * MB, space: Box::new(Fixed(free_bytes)) };
-            let refused = floor.require(needed_bytes, file_bytes, kept_bytes);
+            let refused = floor.require(needed_bytes, file_bytes, kept_bytes, 0);
             let Err(StoreError::LowSpace { missing_bytes, .. }) = refused else { panic!("{refused:?}") };
             if missing_bytes <= kept_bytes {
-                floor.require(needed_bytes, file_bytes, kept_bytes - missing_bytes).unwrap();
+                floor.require(needed_bytes, file_bytes, kept_bytes - missing_bytes, 0).unwrap();
             }
             let fewer = kept_bytes - (missing_bytes.min(kept_bytes) - missing_bytes.min(kept_bytes) / 50);
-            floor.require(needed_bytes, file_bytes, fewer).unwrap_err();
+            floor.require(needed_bytes, file_bytes, fewer, 0).unwrap_err();
         }
+    }
+
+    /// A file and the store's copy of it both take of the disk, also where either alone would fit.
+    #[test]
+    fn what_lies_beside_is_counted_with_what_is_stored() {
+        let of = |free_bytes| Floor { bytes: 100 * MB, space: Box::new(Fixed(free_bytes)) };
+        let floor = of(160 * MB);
+        floor.require(40 * MB, 0, 0, 10 * MB).unwrap();
+        floor.require(40 * MB, 0, 0, 0).unwrap();
+        floor.require_beside(40 * MB).unwrap();
+        let refused = floor.require(40 * MB, 0, 0, 40 * MB);
+        assert!(
+            matches!(refused, Err(StoreError::LowSpace { free_bytes, .. }) if free_bytes == 160 * MB),
+            "{refused:?}"
+        );
+        // Inside the file there is room whatever lies beside it, unless the disk would be too full to use it.
+        of(110 * MB).require(40 * MB, 100 * MB, 10 * MB, 40 * MB).unwrap();
+        of(110 * MB).require(40 * MB, 100 * MB, 10 * MB, 90 * MB).unwrap_err();
     }
 
     #[test]

@@ -147,8 +147,18 @@ impl ChunkStore {
     /// # Errors
     /// Storage errors; [`StoreError::Io`] also if the room on the disk cannot be told.
     pub fn admits(&self, size_bytes: u64) -> Result<Admission, StoreError> {
+        self.admits_beside(size_bytes, 0)
+    }
+
+    /// As [`ChunkStore::admits`], with room on the same disk for `beside_bytes` of another file at the same time.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::admits`].
+    pub fn admits_beside(&self, size_bytes: u64, beside_bytes: u64) -> Result<Admission, StoreError> {
         let (usage, needed_bytes) = (self.usage()?, shape::stored_bytes(size_bytes));
-        match self.require_room(&usage, needed_bytes) {
+        // What finds room inside the store's file needs none of the disk; the other file does.
+        let beside = if beside_bytes > 0 { self.require_disk_beside(beside_bytes) } else { Ok(()) };
+        match beside.and_then(|()| self.require_room(&usage, needed_bytes, beside_bytes)) {
             Ok(()) => Ok(Admission::Yes),
             Err(StoreError::Full { .. }) => {
                 let short_bytes = usage.held_bytes().saturating_add(needed_bytes).saturating_sub(usage.limit_bytes);
@@ -172,17 +182,17 @@ impl ChunkStore {
     /// Refuses an encrypted tree over `size_bytes` for which there is no room now, with what the cache yields, before any of it is fetched. It
     /// reserves nothing.
     pub(crate) fn require_sealed_room(&self, size_bytes: u64) -> Result<(), StoreError> {
-        self.require_room(&self.usage()?, shape::sealed_bytes(size_bytes))
+        self.require_room(&self.usage()?, shape::sealed_bytes(size_bytes), 0)
     }
 
-    fn require_room(&self, usage: &Usage, needed_bytes: u64) -> Result<(), StoreError> {
+    fn require_room(&self, usage: &Usage, needed_bytes: u64, beside_bytes: u64) -> Result<(), StoreError> {
         let (held_bytes, limit_bytes) = (usage.held_bytes(), usage.limit_bytes);
         if held_bytes.saturating_add(needed_bytes) > limit_bytes {
             let used_bytes = usage.used_bytes.saturating_add(usage.reserved_bytes);
             return Err(StoreError::Full { used_bytes, limit_bytes, needed_bytes });
         }
         let Some(floor) = &self.inner.bounds.floor else { return Ok(()) };
-        floor.require(needed_bytes, self.inner.file.disk_bytes()?, held_bytes)
+        floor.require(needed_bytes, self.inner.file.disk_bytes()?, held_bytes, beside_bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use manyhands_proto::limits::INPUT_BYTES_MAX;
 /// Bounds for both sides of the protocol. The default suits home connections; tests and fast networks may tighten it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferLimits {
-    /// Largest blob asked for, in bytes. Default: the largest that any message of the protocol can name, an input.
+    /// Largest blob asked for, in bytes. Default 256 MiB, far above what a lease names: a segment has 32 MiB at most.
     pub blob_bytes_max: u64,
     /// Time for a request to arrive or to be sent, and for the last bytes and the end of the stream. Default 10 s: 49
     /// bytes over the worst link that can still prove for money.
@@ -30,7 +30,7 @@ pub struct TransferLimits {
     pub write_timeout: Duration,
     /// Blobs served at a time; more askers hear Busy. Default 32: twice as many 131 kB batches are in memory, 8 MB.
     pub streams_max: usize,
-    /// Of these, for one peer. Default 8, so that four peers are needed to take all: a gateway's node has a few slots, and one fetch for each.
+    /// Of these, for one peer. Default 8, so that four peers are needed to take all; twice what a node, or a gateway of one node, fetches at a time.
     pub streams_per_peer_max: usize,
 }
 

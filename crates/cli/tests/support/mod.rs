@@ -78,7 +78,7 @@ impl Gateway for Script {
         Path::new(env!("CARGO_TARGET_TMPDIR"))
     }
 
-    async fn room(&self, _: u64) -> Result<(), Problem> {
+    async fn room(&self, _: u64, _: u64) -> Result<(), Problem> {
         Ok(())
     }
 

@@ -156,12 +156,10 @@ impl Gateway for Door {
         &self.tasks.scratch
     }
 
-    /// It lies in a file and in the store at the same time, for as long as it is stored.
-    async fn room(&self, coming_bytes: u64) -> Result<(), Problem> {
-        let looked = self.tasks.on_store(move |store| {
-            store.require_disk_beside(coming_bytes)?;
-            Shortage::of(store, coming_bytes)
-        });
+    /// It lies in a file and in the store at the same time, for as long as it is stored: the store takes all of it, also what has come.
+    async fn room(&self, come_bytes: u64, coming_bytes: u64) -> Result<(), Problem> {
+        let stored_bytes = come_bytes.saturating_add(coming_bytes);
+        let looked = self.tasks.on_store(move |store| Shortage::beside(store, stored_bytes, coming_bytes));
         match looked.await.map_err(|error| of_store(&error))? {
             None => Ok(()),
             Some(lack) => {
@@ -246,4 +244,40 @@ pub(super) fn of_store(error: &StoreError) -> Problem {
         _ => ProblemKind::Internal,
     };
     problem(kind, &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::Config;
+    use crate::data_dir::DataDir;
+    use crate::gateway::tasks::tests::tasks;
+    use crate::store::tests::on_test_disk;
+    use crate::swarm::Storage;
+
+    /// An input is in its file and in the store at once; what has come is in the file already, and the store still takes it.
+    #[tokio::test]
+    async fn an_input_has_room_twice_or_is_refused() {
+        let (dir, store, disk) = on_test_disk();
+        let (tasks, _fed_back) = tasks(store, Storage::Embedded).await;
+        let (questions, _asked) = mpsc::channel(1);
+        let data_dir = DataDir::open(&dir.path().join("data")).unwrap();
+        let archivist = Arc::new(Archivist::new(&Config::default(), &data_dir, questions.clone()));
+        let door = Door { tasks, questions, cycles_max: 1, trusted: Vec::new(), archivist };
+        // 0.3 MB above the floor: 0.2 MB find room in a file, and in the store, but not in both.
+        disk.0.store(100_300_000, Ordering::SeqCst);
+        let refused = door.room(0, 200_000).await.unwrap_err();
+        assert!(refused.kind == ProblemKind::NoSpace && refused.message.contains("about 0.4 MB"), "{refused}");
+        door.room(200_000, 0).await.unwrap();
+        door.room(0, 100_000).await.unwrap();
+        door.room(200_000, 100_000).await.unwrap_err();
+        disk.0.store(100_600_000, Ordering::SeqCst);
+        door.room(0, 200_000).await.unwrap();
+        door.room(200_000, 100_000).await.unwrap();
+        // The store's own limit is looked at once.
+        let refused = door.room(900_000, 200_000).await.unwrap_err();
+        assert!(refused.message.contains("store_limit_bytes"), "{refused}");
+    }
 }

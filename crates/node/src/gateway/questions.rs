@@ -58,7 +58,7 @@ pub(crate) enum Question {
     Status(To<GatewayStatus>),
     /// Hold everything as it is now, for a back-up.
     Freeze(Box<Prepared>, To<Result<Frozen, Problem>>),
-    /// Nothing is held any more.
+    /// The job database is held no more.
     Thaw,
 }
 
@@ -74,7 +74,9 @@ impl Shell {
             Question::Stop(job, to) => drop(to.send(self.stop(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
-            Question::Freeze(prepared, to) => drop(to.send(prepared.freeze(&self.tasks.store))),
+            Question::Freeze(prepared, to) => {
+                drop(to.send(prepared.freeze(&self.tasks.store, self.core.bytes_due())));
+            }
             Question::Thaw => self.db.empty_log(),
         }
     }

@@ -34,6 +34,8 @@ pub(crate) fn is_no_room(error: &StoreError) -> bool {
 pub(crate) struct Shortage {
     /// What was to be stored, in bytes.
     needed_bytes: u64,
+    /// What was to lie beside the store on the same disk meanwhile, in bytes.
+    beside_bytes: u64,
     lack: Lack,
 }
 
@@ -46,12 +48,17 @@ enum Lack {
 impl Shortage {
     /// Looks whether there is room for `needed_bytes` above what is reserved; none if there is.
     pub(crate) fn of(store: &ChunkStore, needed_bytes: u64) -> Result<Option<Self>, StoreError> {
-        let lack = match store.admits(needed_bytes)? {
+        Self::beside(store, needed_bytes, 0)
+    }
+
+    /// As [`Shortage::of`], with `beside_bytes` of a file on the store's disk at the same time.
+    pub(crate) fn beside(store: &ChunkStore, needed_bytes: u64, beside_bytes: u64) -> Result<Option<Self>, StoreError> {
+        let lack = match store.admits_beside(needed_bytes, beside_bytes)? {
             Admission::Yes => return Ok(None),
             Admission::OverLimit { short_bytes } => Lack::Limit { short_bytes },
             Admission::LowSpace { free_bytes, floor_bytes } => Lack::Disk { free_bytes, floor_bytes },
         };
-        Ok(Some(Self { needed_bytes, lack }))
+        Ok(Some(Self { needed_bytes, beside_bytes, lack }))
     }
 
     /// What to do about it.
@@ -65,9 +72,9 @@ impl Shortage {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let needed = Megabytes(self.needed_bytes);
         match self.lack {
             Lack::Limit { short_bytes } => {
+                let needed = Megabytes(self.needed_bytes);
                 write!(
                     f,
                     "it takes about {needed}, which is {} more than the chunk store's limit leaves",
@@ -75,6 +82,7 @@ impl fmt::Display for Shortage {
                 )
             }
             Lack::Disk { free_bytes, floor_bytes } => {
+                let needed = Megabytes(self.needed_bytes.saturating_add(self.beside_bytes));
                 let (free, floor) = (Megabytes(free_bytes), Megabytes(floor_bytes));
                 write!(
                     f,
@@ -138,6 +146,9 @@ pub(crate) mod tests {
         let said = "it takes about 0.5 MB, and the disk below the chunk store has 100.3 MB free, of which 100.0 MB are left alone";
         assert_eq!(low.to_string(), said);
         assert!(low.advice().contains("store_floor_bytes"));
+        let both = Shortage::beside(&store, 200_000, 200_000).unwrap().unwrap();
+        assert!(both.to_string().contains("about 0.4 MB"), "{both}");
+        assert_eq!(Shortage::beside(&store, 200_000, 1).unwrap(), None, "each alone fits");
         disk.0.store(0, Ordering::SeqCst);
         let refused = store.put_blob(&Owner::new("x").unwrap(), &[1; 500_000]).unwrap_err();
         assert!(is_no_room(&refused), "{refused}");

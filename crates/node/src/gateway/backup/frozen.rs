@@ -2,23 +2,21 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use manyhands_api::types::Problem;
-use manyhands_blob::store::Snapshot;
-use manyhands_blob::{ChunkStore, StoreError};
-use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use manyhands_blob::ChunkStore;
+use manyhands_blob::store::{CopyError, Snapshot};
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
-use super::Source;
+use super::{Source, fault};
 use crate::gateway::door::of_store;
-use crate::gateway::shell::Shell;
+use crate::gateway::questions::Question;
 use crate::gateway::sqlite;
-
-/// Pages that are copied between two looks at whether to go on: some 4 MB.
-const STEP_PAGES: i32 = 1_000;
 
 /// Bytes that are copied of a file at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -26,22 +24,36 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Databases that are open and not held yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    jobs: Connection,
-    bonsai: Connection,
+    jobs: Reading,
+    bonsai: Reading,
     files: Vec<(PathBuf, u64)>,
 }
 
 /// Everything, held. Dropped, it lets go.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    jobs: Connection,
-    bonsai: Connection,
+    jobs: Reading,
+    bonsai: Reading,
     chunks: Snapshot,
     /// Bytes of the two databases.
     databases_bytes: u64,
+    /// Bytes that the jobs which were open then still bring.
+    promised_bytes: u64,
     files: Vec<(PathBuf, u64)>,
     uploads: Held,
 }
+
+/// A database that is read. Its reader goes first, then whoever waits for that is told.
+#[derive(Debug)]
+struct Reading {
+    db: Connection,
+    path: PathBuf,
+    _thaw: Option<Thaw>,
+}
+
+/// Tells the event loop, once it is dropped, that nobody reads the job database any more, so that its log can be emptied.
+#[derive(Debug)]
+pub(super) struct Thaw(pub(super) mpsc::Sender<Question>);
 
 /// Uploads under their second names.
 #[derive(Debug, Default)]
@@ -51,48 +63,99 @@ struct Held {
 }
 
 impl Prepared {
-    /// Opens what will be held, which takes no lock.
-    pub(super) fn open(source: &Source) -> io::Result<Self> {
-        let open = |path: &Path| open(path).map_err(io::Error::other);
+    /// Opens what will be held, which takes no lock. `thaw` goes as soon as the job database is read no more, whatever comes.
+    pub(super) fn open(source: &Source, thaw: Thaw) -> Result<Self, Problem> {
         let mut files = Vec::new();
         for path in &source.files {
             match fs::metadata(path) {
                 Ok(found) => files.push((path.clone(), found.len())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(fault::of_source(path, &error)),
             }
         }
-        Ok(Self { jobs: open(&source.jobs)?, bonsai: open(&source.bonsai)?, files })
+        Ok(Self { jobs: Reading::open(&source.jobs, Some(thaw))?, bonsai: Reading::open(&source.bonsai, None)?, files })
     }
 
     /// Holds everything but the uploads. What names comes before what is named; a few milliseconds in all, in the event loop, so that nothing is
-    /// let go in between.
-    pub(crate) fn freeze(self, store: &ChunkStore) -> Result<Frozen, Problem> {
-        let bonsai_bytes = hold(&self.bonsai).map_err(|error| Shell::database(&error))?;
-        let jobs_bytes = hold(&self.jobs).map_err(|error| Shell::database(&error))?;
+    /// let go in between. `promised_bytes` are those that open jobs still bring.
+    pub(crate) fn freeze(self, store: &ChunkStore, promised_bytes: u64) -> Result<Frozen, Problem> {
+        let (bonsai_bytes, jobs_bytes) = (self.bonsai.hold()?, self.jobs.hold()?);
         let chunks = store.snapshot().map_err(|error| of_store(&error))?;
         Ok(Frozen {
             jobs: self.jobs,
             bonsai: self.bonsai,
             chunks,
             databases_bytes: bonsai_bytes.saturating_add(jobs_bytes),
+            promised_bytes,
             files: self.files,
             uploads: Held::default(),
         })
     }
 }
 
-impl Frozen {
-    /// Gives each upload a second name, under which it stays whatever its owner does. No upload may be removed meanwhile.
-    pub(super) fn hold_uploads(&mut self, source: &Source) -> io::Result<()> {
-        match fs::remove_dir_all(&source.held) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => DirBuilder::new().recursive(true).mode(0o700).create(&source.held)?,
+impl Reading {
+    fn open(path: &Path, thaw: Option<Thaw>) -> Result<Self, Problem> {
+        let db = sqlite::open_to_read(path).map_err(|error| fault::of_source(path, &sqlite::as_io(error)))?;
+        Ok(Self { db, path: path.to_owned(), _thaw: thaw })
+    }
+
+    fn hold(&self) -> Result<u64, Problem> {
+        sqlite::hold(&self.db).map_err(|error| fault::of_source(&self.path, &sqlite::as_io(error)))
+    }
+
+    /// Copies it as it is held, and lets go of it.
+    fn copy_to(self, to: &Path, on_bytes: &mut impl FnMut(u64) -> Result<(), Problem>) -> Result<(), Problem> {
+        new_file(to).map_err(|error| fault::of_copy(to, &error))?;
+        let from = self.path.clone();
+        sqlite::copy(self, to, on_bytes).map_err(|error| match error {
+            sqlite::CopyError::Unread(error) => fault::of_source(&from, &error),
+            sqlite::CopyError::Unwritten(error) => fault::of_copy(to, &error),
+            sqlite::CopyError::Ended(problem) => problem,
+        })
+    }
+}
+
+impl Deref for Reading {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.db
+    }
+}
+
+impl Drop for Thaw {
+    fn drop(&mut self) {
+        let Err(TrySendError::Full(question)) = self.0.try_send(Question::Thaw) else { return };
+        // The loop is busy, and may be who drops this: it is not waited for here.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let questions = self.0.clone();
+            runtime.spawn(async move { questions.send(question).await });
         }
-        self.uploads.folder = Some(source.held.clone());
-        for (name, path) in uploads(&source.uploads)? {
-            self.uploads.bytes = self.uploads.bytes.saturating_add(fs::metadata(&path)?.len());
-            link_or_copy(&path, &source.held.join(name), &mut |_| Ok(()))?;
+    }
+}
+
+impl Frozen {
+    /// Gives each upload a second name, under which it stays whatever its owner does. No upload may be removed meanwhile. `go_on` may end it.
+    pub(super) fn hold_uploads(
+        &mut self,
+        source: &Source,
+        go_on: &mut impl FnMut(u64) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let held = &source.held;
+        let emptied = match fs::remove_dir_all(held) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => DirBuilder::new().recursive(true).mode(0o700).create(held),
+        };
+        emptied.map_err(|error| fault::of_holding(held, &error))?;
+        self.uploads.folder = Some(held.clone());
+        for (name, path, bytes) in uploads(&source.uploads)? {
+            go_on(0)?;
+            self.uploads.bytes = self.uploads.bytes.saturating_add(bytes);
+            let second = held.join(name);
+            // Where there are no second names, a copy does: what is whole never changes.
+            if fs::hard_link(&path, &second).is_err() {
+                copy_file(&path, &second, fault::of_holding, go_on)?;
+            }
         }
         Ok(())
     }
@@ -111,33 +174,42 @@ impl Frozen {
         self.bytes().saturating_sub(self.chunks.kept_bytes()).saturating_add(self.chunks.file_bytes())
     }
 
-    /// Copies everything into `folder`. `on_bytes` hears of bytes that are copied, and may end the work. The databases come first, and are let
-    /// go: while they are held, their logs are not emptied.
+    /// Bytes that the gateway has let jobs bring, and that are not there yet.
+    pub(super) const fn promised_bytes(&self) -> u64 {
+        self.promised_bytes
+    }
+
+    /// Copies everything into `folder`. `on_bytes` hears of bytes that are copied, and may end the work. The databases come first, the jobs'
+    /// before the other, and are let go: while they are held, their logs are not emptied.
     pub(super) fn copy_to(
         self,
         folder: &Path,
         on_bytes: &mut impl FnMut(u64) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
         let Self { jobs, bonsai, chunks, files, uploads, .. } = self;
-        copy_database(jobs, &folder.join("jobs.db"), on_bytes)?;
-        copy_database(bonsai, &folder.join("bonsai.db"), on_bytes)?;
+        jobs.copy_to(&folder.join("jobs.db"), on_bytes)?;
+        bonsai.copy_to(&folder.join("bonsai.db"), on_bytes)?;
         for (path, _) in files {
             let Some(name) = path.file_name() else { continue };
-            copy_file(&path, &folder.join(name), on_bytes)?;
+            copy_file(&path, &folder.join(name), fault::of_copy, on_bytes)?;
         }
         uploads.copy_to(&folder.join("uploads"), on_bytes)?;
         let place = folder.join("chunks.redb");
-        new_file(&place).map_err(|error| failed(&error))?;
-        chunks.copy_to(&place, |bytes| on_bytes(bytes).map_err(Ended)).map_err(|Ended(problem)| problem)
+        new_file(&place).map_err(|error| fault::of_copy(&place, &error))?;
+        chunks.copy_to(&place, |bytes| on_bytes(bytes).map_err(Ended::ByCaller)).map_err(|ended| match ended {
+            Ended::ByCaller(problem) => problem,
+            Ended::Copy(CopyError::Unread(error)) => of_store(&error),
+            Ended::Copy(CopyError::Unwritten { source }) => fault::of_copy(&place, &source),
+        })
     }
 }
 
 impl Held {
     fn copy_to(self, folder: &Path, on_bytes: &mut impl FnMut(u64) -> Result<(), Problem>) -> Result<(), Problem> {
-        DirBuilder::new().mode(0o700).create(folder).map_err(|error| failed(&error))?;
+        DirBuilder::new().mode(0o700).create(folder).map_err(|error| fault::of_copy(folder, &error))?;
         let Some(held) = &self.folder else { return Ok(()) };
-        for (name, path) in uploads(held).map_err(|error| failed(&error))? {
-            copy_file(&path, &folder.join(name), on_bytes)?;
+        for (name, path, _) in uploads(held)? {
+            copy_file(&path, &folder.join(name), fault::of_copy, on_bytes)?;
         }
         Ok(())
     }
@@ -152,112 +224,54 @@ impl Drop for Held {
 }
 
 /// Why copying chunks ended.
-struct Ended(Problem);
+enum Ended {
+    ByCaller(Problem),
+    Copy(CopyError),
+}
 
-impl From<StoreError> for Ended {
-    fn from(error: StoreError) -> Self {
-        Self(of_store(&error))
+impl From<CopyError> for Ended {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(error)
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(sqlite::BUSY_TIME)?;
-    Ok(db)
+/// Uploads that are whole: name, place and size in bytes. Those that come have names with a dot first.
+fn uploads(folder: &Path) -> Result<Vec<(std::ffi::OsString, PathBuf, u64)>, Problem> {
+    let list = || -> io::Result<_> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
+            if is_whole && entry.file_type()?.is_file() {
+                found.push((entry.file_name(), entry.path(), entry.metadata()?.len()));
+            }
+        }
+        Ok(found)
+    };
+    list().map_err(|error| fault::of_source(folder, &error))
 }
 
-/// Begins to read, and tells how many bytes there are.
-fn hold(db: &Connection) -> rusqlite::Result<u64> {
-    db.execute_batch("BEGIN")?;
-    // It is the first read that holds.
-    let pages: i64 = db.query_row("SELECT page_count FROM pragma_page_count", [], |row| row.get(0))?;
-    let page_bytes: i64 = db.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
-    db.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
-    Ok(pages.saturating_mul(page_bytes).unsigned_abs())
-}
-
-/// Copies a database as it is held, and looks whether the copy can be read.
-fn copy_database(
-    from: Connection,
-    path: &Path,
+/// Copies a file for its owner alone. `unwritten` tells why the copy could not be written.
+fn copy_file(
+    from: &Path,
+    to: &Path,
+    unwritten: fn(&Path, &io::Error) -> Problem,
     on_bytes: &mut impl FnMut(u64) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let wrong = |error: rusqlite::Error| Shell::database(&error);
-    new_file(path).map_err(|error| failed(&error))?;
-    let mut to = Connection::open(path).map_err(wrong)?;
-    let page_bytes: i64 =
-        from.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0)).map_err(wrong)?;
-    let backup = Backup::new(&from, &mut to).map_err(wrong)?;
-    let mut left_pages = None;
-    loop {
-        let step = backup.step(STEP_PAGES).map_err(wrong)?;
-        let progress = backup.progress();
-        let done_pages = left_pages.unwrap_or(progress.pagecount).saturating_sub(progress.remaining);
-        left_pages = Some(progress.remaining);
-        on_bytes(i64::from(done_pages).saturating_mul(page_bytes).unsigned_abs())?;
-        match step {
-            StepResult::Done => break,
-            StepResult::More => {}
-            // Nobody else has the copy, and reading waits for nobody.
-            _ => std::thread::sleep(Duration::from_millis(50)),
-        }
-    }
-    drop(backup);
-    drop(from);
-    let found: String = to.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(wrong)?;
-    if found != "ok" {
-        return Err(Problem::internal(format!("the copy of {} is damaged: {found}", path.display())));
-    }
-    to.close().map_err(|(_, error)| wrong(error))
-}
-
-/// Uploads that are whole, by name. Those that come have names with a dot first.
-fn uploads(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_whole = !entry.file_name().to_string_lossy().starts_with('.');
-        if is_whole && entry.file_type()?.is_file() {
-            found.push((entry.file_name(), entry.path()));
-        }
-    }
-    Ok(found)
-}
-
-/// A second name for a file that never changes, or a copy where there are no second names.
-fn link_or_copy(from: &Path, to: &Path, on_bytes: &mut impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
-    fs::hard_link(from, to).or_else(|_| copy(from, to, on_bytes))
-}
-
-fn copy_file(from: &Path, to: &Path, on_bytes: &mut impl FnMut(u64) -> Result<(), Problem>) -> Result<(), Problem> {
-    let mut ended = None;
-    let copied = copy(from, to, &mut |bytes| {
-        on_bytes(bytes).map_err(|problem| {
-            ended = Some(problem);
-            io::Error::other("ended")
-        })
-    });
-    copied.map_err(|error| ended.unwrap_or_else(|| failed(&error)))
-}
-
-/// Copies a file for its owner alone.
-fn copy(from: &Path, to: &Path, on_bytes: &mut impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, new_file(to)?);
+    let unread = |error: io::Error| fault::of_source(from, &error);
+    let unwritten = |error: io::Error| unwritten(to, &error);
+    let (mut source, mut copy) = (File::open(from).map_err(unread)?, new_file(to).map_err(unwritten)?);
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let count = from.read(&mut piece)?;
+        let count = source.read(&mut piece).map_err(unread)?;
         if count == 0 {
             return Ok(());
         }
-        to.write_all(piece.get(..count).unwrap_or_default())?;
+        copy.write_all(piece.get(..count).unwrap_or_default()).map_err(unwritten)?;
         on_bytes(count as u64)?;
     }
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn failed(error: &io::Error) -> Problem {
-    Problem::of_disk("a back-up could not be written", error)
 }

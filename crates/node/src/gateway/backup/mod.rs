@@ -5,11 +5,18 @@
 //! when it is whole; then the oldest beyond the number that is kept go.
 //!
 //! # Consistency
-//! Whatever is named must be there: `bonsai.db` names jobs and uploads, `jobs.db` names blobs. Each is written after what it names, so they are
-//! snapshotted in that order, what names before what is named. Between them nothing that is named may go: all three snapshots are taken by the
-//! event loop in one go, which alone ends and forgets jobs and so releases their blobs, and uploads are not removed until each has a second name
-//! in a folder of ours. So a back-up is what a power cut at that moment would leave, and a gateway starts on it as after one.
+//! A back-up is what a power cut at one moment would leave, and a gateway starts on it as after one. The event loop takes the three snapshots in one
+//! go: `bonsai.db`, which names jobs and uploads, then `jobs.db`, which names blobs, then the chunk store. What is acknowledged is in them, as each
+//! acknowledgement waits for its own commit.
+//!
+//! What names comes first, because what is named may come in between, and may not go. Blobs go only after the loop has written that their job has
+//! ended or is forgotten, and the loop is busy here; uploads are not removed until each has a second name in a folder of ours, which the lock around
+//! that waits for. A name without its thing is there all the same, as after a power cut: a session is written down before its job is submitted, and
+//! an upload before its file has its name. Neither is acknowledged yet; such a session counts as failed, and such an upload as not there.
+//!
+//! The identity key never changes. The book of batches is copied some time later, as it is then: nothing else names its rows.
 
+mod fault;
 mod frozen;
 mod room;
 mod set;
@@ -17,18 +24,22 @@ mod set;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Problem, ProblemKind};
-use tokio::sync::{RwLock, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 
 use super::questions::Question;
 use crate::Config;
 use crate::data_dir::DataDir;
+use frozen::Thaw;
 pub(crate) use frozen::{Frozen, Prepared};
 use room::Room;
 use set::{Draft, Set, name_at};
+
+/// How long a gateway that stops waits for a back-up to end. It ends at its next look, some megabytes or one file later; what takes longer is a disk
+/// that is slow to sync, and what it leaves there the next back-up removes.
+const CLOSE_TIME: Duration = Duration::from_secs(30);
 
 /// What makes back-ups.
 #[derive(Debug)]
@@ -37,6 +48,8 @@ pub(crate) struct Archivist {
     set: Set,
     floor_bytes: u64,
     state: Mutex<State>,
+    /// Whether one is under way, from the first question to the last file let go.
+    is_running: watch::Sender<bool>,
     /// Whoever removes an upload reads; who gives them second names writes.
     keeping: Arc<RwLock<()>>,
     questions: mpsc::Sender<Question>,
@@ -66,7 +79,6 @@ struct Running {
     name: String,
     since: Instant,
     progress: Arc<Progress>,
-    task: Option<JoinHandle<()>>,
 }
 
 /// How far a back-up is, as its thread tells it.
@@ -78,21 +90,29 @@ struct Progress {
     is_over: AtomicBool,
 }
 
+impl Progress {
+    /// Fails once the gateway stops.
+    fn go_on(&self) -> Result<(), Problem> {
+        if self.is_over.load(Ordering::Relaxed) { Err(Problem::stopping()) } else { Ok(()) }
+    }
+}
+
 impl Archivist {
     /// For the data in `data_dir`. `questions` lead to the event loop.
     pub(crate) fn new(config: &Config, data_dir: &DataDir, questions: mpsc::Sender<Question>) -> Self {
-        let folder = config.gateway.backup_folder.clone().unwrap_or_else(|| data_dir.folder().join("backups"));
+        let folder = config.gateway.backup_folder.clone().unwrap_or_else(|| data_dir.backups());
         Self {
             source: Source {
                 jobs: data_dir.jobs(),
                 bonsai: data_dir.bonsai(),
                 uploads: data_dir.uploads(),
                 held: data_dir.scratch().join("held-uploads"),
-                files: [data_dir.identity(), data_dir.folder().join("batches.json")],
+                files: [data_dir.identity(), data_dir.batches()],
             },
-            set: Set { folder, kept_max: usize::from(config.gateway.backups_max) },
+            set: Set { folder, kept_max: usize::from(config.gateway.backups_max), identity: data_dir.identity() },
             floor_bytes: config.store_floor_bytes,
             state: Mutex::default(),
+            is_running: watch::Sender::new(false),
             keeping: Arc::default(),
             questions,
         }
@@ -110,20 +130,21 @@ impl Archivist {
     }
 
     async fn begin_to_its_end(self: Arc<Self>) -> Result<BegunBackup, Problem> {
-        let name = name_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let progress = Arc::new(Progress::default());
-        self.enter(&name, &progress)?;
-        let (draft, frozen) = match self.make_ready(&name, &progress).await {
+        self.enter(name_at(at), &progress)?;
+        let (draft, frozen) = match self.make_ready(at, &progress).await {
             Ok(ready) => ready,
             Err(problem) => {
                 self.leave(Err(problem.clone()));
                 return Err(problem);
             }
         };
-        let task = tokio::spawn(Arc::clone(&self).make(draft, frozen, progress));
+        let name = draft.name().to_owned();
         if let Some(running) = &mut self.state().running {
-            running.task = Some(task);
+            running.name.clone_from(&name);
         }
+        tokio::spawn(self.make(draft, frozen, progress));
         Ok(BegunBackup { name })
     }
 
@@ -136,15 +157,13 @@ impl Archivist {
             Err(problem) => tracing::warn!(%problem, "a back-up failed"),
         }
         self.leave(made);
-        // The job database's log could not be emptied meanwhile.
-        let _ = self.questions.send(Question::Thaw).await;
     }
 
     /// The back-ups that are there, and the one under way.
     pub(crate) async fn list(self: &Arc<Self>) -> Result<Backups, Problem> {
         let me = Arc::clone(self);
         let kept = tokio::task::spawn_blocking(move || me.set.kept()).await.map_err(|_| Problem::stopping())?;
-        let kept = kept.map_err(|error| self.failed(&error))?;
+        let kept = kept.map_err(|error| fault::of_list(&self.set.folder, &error))?;
         let state = self.state();
         Ok(Backups {
             folder: self.set.folder.display().to_string(),
@@ -160,23 +179,23 @@ impl Archivist {
         })
     }
 
-    /// Ends what is under way, and begins no more: whoever opens the store next must find it free.
+    /// Ends what is under way, and begins no more: whoever opens the store next must find it free. Waits for [`CLOSE_TIME`] at most.
     pub(crate) async fn close(&self) {
-        let task = {
+        let mut is_running = self.is_running.subscribe();
+        {
             let mut state = self.state();
             state.is_closed = true;
-            let running = state.running.as_mut();
-            running.and_then(|running| {
+            if let Some(running) = &state.running {
                 running.progress.is_over.store(true, Ordering::Relaxed);
-                running.task.take()
-            })
-        };
-        if let Some(task) = task {
-            let _ = task.await;
+            }
+        }
+        if tokio::time::timeout(CLOSE_TIME, is_running.wait_for(|is_running| !is_running)).await.is_err() {
+            let folder = self.set.folder.display();
+            tracing::warn!(%folder, "a back-up does not end, its disk is slow; the gateway stops without waiting for it");
         }
     }
 
-    fn enter(&self, name: &str, progress: &Arc<Progress>) -> Result<(), Problem> {
+    fn enter(&self, name: String, progress: &Arc<Progress>) -> Result<(), Problem> {
         let mut state = self.state();
         if state.is_closed {
             return Err(Problem::stopping());
@@ -184,8 +203,8 @@ impl Archivist {
         if state.running.is_some() {
             return Err(Problem::new(ProblemKind::Busy, "a back-up is under way already; wait for its end"));
         }
-        let (name, progress) = (name.to_owned(), Arc::clone(progress));
-        state.running = Some(Running { name, since: Instant::now(), progress, task: None });
+        state.running = Some(Running { name, since: Instant::now(), progress: Arc::clone(progress) });
+        self.is_running.send_replace(true);
         Ok(())
     }
 
@@ -198,32 +217,30 @@ impl Archivist {
         };
         let elapsed_ms = elapsed_ms(running.since);
         state.last = Some(BackupEnd { name: running.name, path, size_bytes, elapsed_ms, error });
+        self.is_running.send_replace(false);
     }
 
-    /// Takes the folder, looks for room, and holds everything as it is now.
-    async fn make_ready(&self, name: &str, progress: &Progress) -> Result<(Draft, Frozen), Problem> {
-        let (set, source, name) = (self.set.clone(), self.source.clone(), name.to_owned());
-        let begun = tokio::task::spawn_blocking(move || {
-            let draft = set.draft(&name)?;
-            Ok((draft, Prepared::open(&source)?))
-        });
-        let begun = begun.await.map_err(|_| Problem::stopping())?;
-        let (draft, prepared) = begun.map_err(|error: std::io::Error| self.failed(&error))?;
+    /// Takes the folder, holds everything as it is now, and looks for room.
+    async fn make_ready(&self, at: u64, progress: &Arc<Progress>) -> Result<(Draft, Frozen), Problem> {
+        let (set, source, thaw) = (self.set.clone(), self.source.clone(), Thaw(self.questions.clone()));
+        let begun =
+            tokio::task::spawn_blocking(move || Ok::<_, Problem>((set.draft(at)?, Prepared::open(&source, thaw)?)));
+        let (draft, prepared) = begun.await.map_err(|_| Problem::stopping())??;
         let kept = self.keeping.write().await;
+        progress.go_on()?;
         let (to, answer) = oneshot::channel();
         self.questions.send(Question::Freeze(Box::new(prepared), to)).await.map_err(|_| Problem::stopping())?;
         let mut frozen = answer.await.map_err(|_| Problem::stopping())??;
-        let source = self.source.clone();
+        let (source, going) = (self.source.clone(), Arc::clone(progress));
         let held = tokio::task::spawn_blocking(move || {
-            frozen.hold_uploads(&source)?;
-            Ok(frozen)
+            frozen.hold_uploads(&source, &mut |_| going.go_on())?;
+            going.go_on()?;
+            Ok::<_, Problem>(frozen)
         });
-        let frozen =
-            held.await.map_err(|_| Problem::stopping())?.map_err(|error: std::io::Error| self.failed(&error))?;
+        let frozen = held.await.map_err(|_| Problem::stopping())??;
         drop(kept);
-        let due_bytes = frozen.bytes();
-        progress.total_bytes.store(due_bytes, Ordering::Relaxed);
-        self.room().require(frozen.room_bytes())?;
+        progress.total_bytes.store(frozen.bytes(), Ordering::Relaxed);
+        self.room().require(frozen.room_bytes(), frozen.promised_bytes())?;
         Ok((draft, frozen))
     }
 
@@ -232,21 +249,14 @@ impl Archivist {
         let mut room = self.room();
         frozen.copy_to(draft.folder(), &mut |bytes| {
             progress.done_bytes.fetch_add(bytes, Ordering::Relaxed);
-            if progress.is_over.load(Ordering::Relaxed) {
-                return Err(Problem::stopping());
-            }
+            progress.go_on()?;
             room.spend(bytes)
         })?;
-        draft.finish().map_err(|error| self.failed(&error))
+        draft.finish(&mut || progress.go_on())
     }
 
     fn room(&self) -> Room {
-        Room::of(&self.set.folder, self.floor_bytes)
-    }
-
-    fn failed(&self, error: &std::io::Error) -> Problem {
-        let folder = self.set.folder.display();
-        Problem::of_disk(&format!("a back-up could not be made in {folder} (gateway.backup_folder)"), error)
+        Room::of(&self.set.folder, &self.source.jobs, self.floor_bytes)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
 
 use manyhands_api::bonsai::types::Tenant;
 use manyhands_api::types::ProblemKind;
 use manyhands_blob::{ChunkStore, Owner};
 use manyhands_core::{JobSpec, Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, Po2, Unit};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::gateway::bonsai::{Book, UploadRow};
 use crate::gateway::jobs_db::{JobRow, JobsDb, Piece};
 use crate::gateway::owners::{owner_of, receipts};
+use crate::gateway::questions::To;
 
 const PLENTY: u64 = 1 << 30;
 
@@ -123,10 +128,8 @@ async fn what_was_there_at_the_moment_is_in_it_whatever_happens_then() {
 
     let config = data.config();
     let (archivist, mut asked) = data.archivist(&config);
-    let maker = Arc::clone(&archivist);
-    let begun = tokio::spawn(async move { maker.begin().await });
-    let Some(Question::Freeze(prepared, to)) = asked.recv().await else { panic!("it asks for its moment") };
-    let frozen = prepared.freeze(&data.store).unwrap();
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    let frozen = prepared.freeze(&data.store, 0).unwrap();
     // From here on nothing counts.
     let later = data.job(3).0.job;
     data.jobs.begin_anew(row.job).unwrap();
@@ -164,9 +167,86 @@ async fn what_was_there_at_the_moment_is_in_it_whatever_happens_then() {
     assert!(!store.has(&cached).unwrap());
     assert!(store.held_by(&owner_of(later)).unwrap().is_empty());
     assert!(!data.data_dir.scratch().join("held-uploads").exists());
-    // The loop is told, so that it can empty its database's log.
-    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
     drop(data.dir);
+}
+
+/// Begins a back-up up to its moment: the loop is asked to hold everything, and the test is the loop.
+async fn to_its_moment(
+    archivist: &Arc<Archivist>,
+    asked: &mut mpsc::Receiver<Question>,
+) -> (JoinHandle<Result<BegunBackup, Problem>>, Box<Prepared>, To<Result<Frozen, Problem>>) {
+    let maker = Arc::clone(archivist);
+    let begun = tokio::spawn(async move { maker.begin().await });
+    let Some(Question::Freeze(prepared, to)) = asked.recv().await else { panic!("it asks for its moment") };
+    (begun, prepared, to)
+}
+
+/// Whether it waits, at its first look.
+async fn is_waiting(future: Pin<&mut impl Future>) -> bool {
+    let mut future = future;
+    std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
+}
+
+/// A pipe in the identity key's place: whoever copies it waits there until somebody writes to it.
+fn pipe(data: &Data) -> PathBuf {
+    let path = data.dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+/// The pipe's other end, once somebody copies it; it goes on with what is written there.
+fn once_at(path: &Path) -> fs::File {
+    fs::OpenOptions::new().write(true).open(path).unwrap()
+}
+
+/// The job database is let go before anything else is copied, and its log is emptied then, not when all is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_is_told_as_soon_as_its_database_is_free() {
+    let data = Data::new();
+    let (mut archivist, mut asked) = data.archivist(&data.config());
+    let pipe = pipe(&data);
+    Arc::get_mut(&mut archivist).unwrap().source.files[0].clone_from(&pipe);
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
+    begun.await.unwrap().unwrap();
+    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
+    let mut pipe = once_at(&pipe);
+    assert!(archivist.list().await.unwrap().running.is_some(), "it waits for the pipe");
+    pipe.write_all(b"x").unwrap();
+    drop(pipe);
+    assert_eq!(ended(&archivist).await.error, None);
+}
+
+/// Whatever keeps a back-up from being made, nothing stays held: each time the loop is told.
+#[tokio::test]
+async fn the_loop_is_told_also_when_nothing_comes_of_it() {
+    let data = Data::new();
+    let (archivist, mut asked) = data.archivist(&data.config());
+    // The loop refuses.
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    drop(prepared);
+    to.send(Err(Problem::internal("no"))).unwrap();
+    begun.await.unwrap().unwrap_err();
+    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
+    // There is no room once all is held.
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    to.send(prepared.freeze(&data.store, u64::MAX)).unwrap();
+    let refused = begun.await.unwrap().unwrap_err();
+    assert!(refused.kind == ProblemKind::NoSpace && refused.message.contains("open jobs still bring"), "{refused}");
+    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
+    // The uploads cannot be held.
+    fs::remove_dir(data.data_dir.uploads()).unwrap();
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
+    let refused = begun.await.unwrap().unwrap_err();
+    assert!(refused.message.contains("the gateway's own") && refused.message.contains("/uploads"), "{refused}");
+    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
+    // A database is not there.
+    fs::remove_file(data.data_dir.bonsai()).unwrap();
+    let refused = archivist.begin().await.unwrap_err();
+    assert!(refused.message.contains("the gateway's own") && refused.message.contains("bonsai.db"), "{refused}");
+    assert!(matches!(asked.recv().await, Some(Question::Thaw)));
+    assert!(archivist.list().await.unwrap().kept.is_empty());
 }
 
 #[tokio::test]
@@ -174,13 +254,11 @@ async fn one_at_a_time_and_none_without_room() {
     let data = Data::new();
     let mut config = data.config();
     let (archivist, mut asked) = data.archivist(&config);
-    let maker = Arc::clone(&archivist);
-    let first = tokio::spawn(async move { maker.begin().await });
-    let Some(Question::Freeze(prepared, to)) = asked.recv().await else { panic!("it asks for its moment") };
+    let (first, prepared, to) = to_its_moment(&archivist, &mut asked).await;
     let refused = archivist.begin().await.unwrap_err();
     assert_eq!(refused.kind, ProblemKind::Busy);
     assert!(archivist.list().await.unwrap().running.is_some());
-    to.send(prepared.freeze(&data.store)).unwrap();
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
     first.await.unwrap().unwrap();
     assert_eq!(ended(&archivist).await.error, None);
     assert_eq!(archivist.list().await.unwrap().kept.len(), 1);
@@ -188,10 +266,8 @@ async fn one_at_a_time_and_none_without_room() {
     config.store_floor_bytes = u64::MAX / 2;
     config.gateway.backup_folder = Some(data.dir.path().join("elsewhere"));
     let (archivist, mut asked) = data.archivist(&config);
-    let maker = Arc::clone(&archivist);
-    let begun = tokio::spawn(async move { maker.begin().await });
-    let Some(Question::Freeze(prepared, to)) = asked.recv().await else { panic!("it asks for its moment") };
-    to.send(prepared.freeze(&data.store)).unwrap();
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
     let refused = begun.await.unwrap().unwrap_err();
     assert!(refused.kind == ProblemKind::NoSpace && refused.message.contains("elsewhere"), "{refused}");
     let found = archivist.list().await.unwrap();
@@ -201,25 +277,101 @@ async fn one_at_a_time_and_none_without_room() {
     assert_private(&data.dir.path().join("elsewhere"));
 }
 
-/// What is under way ends with the gateway, and the store is free then.
-#[tokio::test]
+impl Data {
+    /// Nothing of a back-up is left, and the store is free.
+    fn assert_nothing_is_left(self) {
+        let folder = self.data_dir.backups();
+        let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["lock"]);
+        assert!(!self.data_dir.scratch().join("held-uploads").exists());
+        let Self { data_dir, store, .. } = self;
+        drop(store);
+        ChunkStore::open(&data_dir.chunks(), PLENTY).unwrap();
+    }
+}
+
+/// What is being copied ends with the gateway, which waits for that: nothing is left when it has closed, and the store is free.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_stops_leaves_nothing_half_made() {
     let data = Data::new();
     data.put(&receipts(), 500_000, 1);
-    let (archivist, mut asked) = data.archivist(&data.config());
-    let maker = Arc::clone(&archivist);
-    let begun = tokio::spawn(async move { maker.begin().await });
-    let Some(Question::Freeze(prepared, to)) = asked.recv().await else { panic!("it asks for its moment") };
-    let progress = Arc::clone(&archivist.state().running.as_ref().unwrap().progress);
-    progress.is_over.store(true, Ordering::Relaxed);
-    to.send(prepared.freeze(&data.store)).unwrap();
+    fs::write(data.data_dir.uploads().join("input-1"), "an input").unwrap();
+    let (mut archivist, mut asked) = data.archivist(&data.config());
+    let pipe = pipe(&data);
+    Arc::get_mut(&mut archivist).unwrap().source.files[0].clone_from(&pipe);
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
     begun.await.unwrap().unwrap();
-    archivist.close().await;
-    let end = ended(&archivist).await;
+    let mut pipe = once_at(&pipe);
+    let mut closing = std::pin::pin!(archivist.close());
+    assert!(is_waiting(closing.as_mut()).await);
+    pipe.write_all(b"x").unwrap();
+    drop(pipe);
+    closing.await;
+    let found = archivist.list().await.unwrap();
+    assert!(found.running.is_none() && found.kept.is_empty());
+    let end = found.last.unwrap();
     assert!(end.path.is_none() && end.error.unwrap().message.contains("stopping"));
-    assert!(archivist.list().await.unwrap().kept.is_empty());
-    assert!(archivist.begin().await.is_err());
-    let Data { data_dir, store, .. } = data;
-    drop(store);
-    ChunkStore::open(&data_dir.chunks(), PLENTY).unwrap();
+    assert!(archivist.begin().await.unwrap_err().message.contains("stopping"));
+    data.assert_nothing_is_left();
+}
+
+/// One that has not begun to copy is no different: no task begins after the gateway has closed.
+#[tokio::test]
+async fn a_gateway_that_stops_at_the_moment_itself_waits_for_it_to_be_let_go() {
+    let data = Data::new();
+    fs::write(data.data_dir.uploads().join("input-1"), "an input").unwrap();
+    let (archivist, mut asked) = data.archivist(&data.config());
+    let (begun, prepared, to) = to_its_moment(&archivist, &mut asked).await;
+    let mut closing = std::pin::pin!(archivist.close());
+    assert!(is_waiting(closing.as_mut()).await);
+    to.send(prepared.freeze(&data.store, 0)).unwrap();
+    closing.await;
+    assert!(begun.await.unwrap().unwrap_err().message.contains("stopping"));
+    data.assert_nothing_is_left();
+}
+
+/// A disk that does not answer does not keep a gateway from stopping.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_end_is_not_waited_for_for_ever() {
+    let data = Data::new();
+    let (archivist, mut asked) = data.archivist(&data.config());
+    let (_begun, _prepared, _to) = to_its_moment(&archivist, &mut asked).await;
+    let since = tokio::time::Instant::now();
+    archivist.close().await;
+    assert_eq!(since.elapsed().as_secs(), CLOSE_TIME.as_secs());
+    assert!(archivist.list().await.unwrap().running.is_some());
+}
+
+/// Told to stop at any look, it stops there with that reason, and what it has made goes.
+#[tokio::test]
+async fn the_copy_ends_at_every_look() {
+    let data = Data::new();
+    data.put(&receipts(), 500_000, 1);
+    fs::write(data.data_dir.uploads().join("input-1"), "an input").unwrap();
+    let (archivist, _asked) = data.archivist(&data.config());
+    let thaw = || Thaw(archivist.questions.clone());
+    for looks_max in 0.. {
+        let draft = archivist.set.draft(7).unwrap();
+        let mut frozen = Prepared::open(&archivist.source, thaw()).unwrap().freeze(&data.store, 0).unwrap();
+        let mut looks = 0;
+        let mut look = |_: u64| {
+            looks += 1;
+            if looks > looks_max { Err(Problem::stopping()) } else { Ok(()) }
+        };
+        let copied = frozen
+            .hold_uploads(&archivist.source, &mut look)
+            .and_then(|()| frozen.copy_to(draft.folder(), &mut look))
+            .and_then(|()| draft.finish(&mut || look(0)));
+        match copied {
+            Err(problem) => assert!(problem == Problem::stopping() && looks == looks_max + 1, "{problem}"),
+            Ok((path, _)) => {
+                assert!(looks > 10 && path.exists());
+                fs::remove_dir_all(path).unwrap();
+                break;
+            }
+        }
+        assert!(archivist.set.kept().unwrap().is_empty());
+    }
+    data.assert_nothing_is_left();
 }
