@@ -40,9 +40,8 @@ pub(crate) struct Door {
 impl Door {
     async fn ask<T>(&self, question: impl FnOnce(To<T>) -> Question) -> Result<T, Problem> {
         let (to, answer) = oneshot::channel();
-        let stopping = || problem(ProblemKind::Internal, "the gateway is stopping; try again when it is back");
-        self.questions.send(question(to)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        self.questions.send(question(to)).await.map_err(|_| Problem::stopping())?;
+        answer.await.map_err(|_| Problem::stopping())
     }
 
     /// Stores a program or a receipt.
@@ -243,6 +242,7 @@ pub(super) fn of_store(error: &StoreError) -> Problem {
     let kind = match error {
         error if is_no_room(error) => ProblemKind::NoSpace,
         StoreError::TooLarge { .. } => ProblemKind::TooLarge,
+        StoreError::Interrupted => return Problem::stopping(),
         _ => ProblemKind::Internal,
     };
     problem(kind, &error.to_string())
