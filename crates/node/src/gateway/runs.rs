@@ -12,9 +12,27 @@ use super::jobs_db::{JobRow, Piece};
 use super::shell::Shell;
 use super::tasks::named;
 use crate::proofs::Zkvm;
+use crate::worker::WorkerError;
 
 /// Times that a guest is run if its worker dies, or a segment that it left is lost, before the job fails.
 pub(super) const RUNS_MAX: u32 = 5;
+
+/// Does a worker's work anew, as often, if the worker dies: that need not be the fault of `what` it works on.
+pub(super) async fn anew_if_it_dies<T, F: Future<Output = Result<T, WorkerError>>>(
+    what: &str,
+    mut run: impl FnMut() -> F,
+) -> Result<T, WorkerError> {
+    let mut runs = 1;
+    loop {
+        match run().await {
+            Err(error @ WorkerError::Died { .. }) if runs < RUNS_MAX => {
+                tracing::warn!(%error, "{what} is begun once more");
+                runs += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
 
 /// Leases of a unit are counted from here on with each run of the guest: more than a unit ever has.
 const ATTEMPTS_PER_RUN: u32 = 1_000;
