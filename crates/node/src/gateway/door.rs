@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::backup::Archivist;
 use super::owners::{owner_of, uploads};
 use super::privacy;
-use super::questions::{Question, To, Wanted};
+use super::questions::{Ended, Question, To, Wanted};
 use super::tasks::Tasks;
 use crate::store::{Shortage, is_no_room};
 
@@ -102,6 +102,11 @@ impl Door {
     /// Stops a job, if it is open.
     pub(super) async fn stop(&self, job: JobId) -> Result<(), Problem> {
         self.ask(|to| Question::Stop(job, to)).await.flatten()
+    }
+
+    /// Which of these jobs run no more, and how they are; nothing of one that was removed.
+    pub(super) async fn ended(&self, jobs: Vec<JobId>) -> Result<Ended, Problem> {
+        self.ask(|to| Question::Ended(jobs, to)).await.flatten()
     }
 
     /// Takes a job under an id that was written down before.

@@ -163,6 +163,7 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
+    use manyhands_api::types::JobStatus;
     use manyhands_blob::ChunkStore;
     use manyhands_core::{Assumption, JobSpec, Outcome, Priority};
     use manyhands_proto::message::Holder;
@@ -172,6 +173,7 @@ mod tests {
     use super::*;
     use crate::gateway::jobs_db::JobsDb;
     use crate::gateway::owners::owner_of;
+    use crate::gateway::questions::Question;
     use crate::gateway::tasks::tests::tasks;
     use crate::swarm::Storage;
 
@@ -262,12 +264,20 @@ mod tests {
     async fn a_guest_whose_worker_dies_each_time_fails_in_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let (mut shell, job, _) = resumed(dir.path()).await;
+        let told = |shell: &mut Shell| {
+            let (to, mut answer) = tokio::sync::oneshot::channel();
+            shell.answer(Question::Ended(vec![job, JobId([9; 16])], to));
+            let phase = |found: JobStatus| found.view.phase;
+            answer.try_recv().unwrap().unwrap().into_values().map(|found| found.map(phase)).collect::<Vec<_>>()
+        };
         for _ in 1..RUNS_MAX {
             shell.cut_off(job, "it died".to_owned());
             assert!(shell.core.job(&job).unwrap().is_open());
         }
+        assert_eq!(told(&mut shell), [None], "the one that is not there");
         shell.cut_off(job, "it died".to_owned());
         assert!(!shell.core.job(&job).unwrap().is_open());
+        assert_eq!(told(&mut shell), [Some("failed".to_owned()), None]);
         // What comes after the end changes nothing in the database.
         let runs = shell.db.begin_anew(job).unwrap();
         shell.cut_off(job, "too late".to_owned());
