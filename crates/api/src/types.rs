@@ -281,6 +281,11 @@ impl Problem {
         Self::internal("the gateway is stopping; try again when it is back")
     }
 
+    /// Whether it is that one: then nothing is wrong with what was asked.
+    pub fn is_stopping(&self) -> bool {
+        *self == Self::stopping()
+    }
+
     /// The gateway's disk is full or failed. `what` begins the sentence.
     pub fn of_disk(what: &str, error: &std::io::Error) -> Self {
         let kind = match error.kind() {

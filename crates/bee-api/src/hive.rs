@@ -1,12 +1,14 @@
 //! What stands behind the calls: the store, the book of batches, the tags, and the bounds.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manyhands_blob::redundancy::Level;
 use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError};
+use manyhands_proto::Reference;
 use rand::RngCore as _;
 use tokio::net::TcpListener;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -22,6 +24,8 @@ const UPLOADS_MAX: usize = 64;
 /// Calls at the same time that have a whole folder's manifest in memory: 100 MB for the largest that one meets, several times as much for
 /// one that is made to be large.
 pub(crate) const FOLDERS_MAX: usize = 4;
+/// Calls at the same time that read all of something, which may be as much as the store has.
+pub(crate) const WALKS_MAX: usize = 2;
 /// How long a call waits for its turn.
 const TURN_TIME: Duration = Duration::from_secs(60);
 /// How often expired batches are looked for.
@@ -47,8 +51,17 @@ pub struct Hive {
     pub(crate) options: HiveOptions,
     uploads: Semaphore,
     folders: Arc<Semaphore>,
-    /// One pin at a time is set or ended: it takes several steps in the store, and two of one root would undo each other's.
-    pins: Arc<Semaphore>,
+    walks: Arc<Semaphore>,
+    /// One pin of each root at a time is set or ended: it takes several steps in the store, and two would undo each other's.
+    pins: Mutex<BTreeMap<Reference, Arc<Semaphore>>>,
+}
+
+/// What a manifest leads to.
+#[derive(Debug)]
+pub(crate) struct Below {
+    pub(crate) references: Vec<AnyReference>,
+    /// Theirs, if there are any: they take as much memory as the manifest.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// No turn came for a call; what is said is what others are doing.
@@ -73,8 +86,8 @@ impl Hive {
             tracing::warn!(%error, "what a crash may have left of uploads and pins is still held");
         }
         let (uploads, folders) = (Semaphore::new(UPLOADS_MAX), Arc::new(Semaphore::new(FOLDERS_MAX)));
-        let pins = Arc::new(Semaphore::new(1));
-        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders, pins })
+        let (walks, pins) = (Arc::new(Semaphore::new(WALKS_MAX)), Mutex::default());
+        Ok(Self { store, batches, tags: Tags::default(), options, uploads, folders, walks, pins })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -91,16 +104,14 @@ impl Hive {
         done.unwrap_or_else(|_| Err(StoreError::Interrupted.into()))
     }
 
-    /// All that `root` leads to if it is a manifest, itself not included. Only while a manifest is read it takes a turn of folders.
-    pub(crate) async fn below(&self, root: AnyReference) -> Result<Vec<AnyReference>, LookError> {
+    /// All that `root` leads to if it is a manifest, itself not included. Only then it has a turn of folders.
+    pub(crate) async fn below(&self, root: AnyReference) -> Result<Below, LookError> {
         if !self.on_store(move |store| look::is_manifest(store, root)).await? {
-            return Ok(Vec::new());
+            return Ok(Below { references: Vec::new(), _turn: None });
         }
         let turn = self.folder_turn().await?;
-        let read = self.on_store(move |store| {
-            let _turn = turn;
-            look::below(store, root)
-        });
+        let read = self
+            .on_store(move |store| look::below(store, root).map(|references| Below { references, _turn: Some(turn) }));
         read.await
     }
 
@@ -109,9 +120,20 @@ impl Hive {
         in_time(Arc::clone(&self.folders).acquire_owned(), "other folders").await
     }
 
-    /// The turn to set or end a pin. The work has to own it, as it goes on when the client has gone.
-    pub(crate) async fn pin_turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        in_time(Arc::clone(&self.pins).acquire_owned(), "other pins").await
+    /// A turn to read all of something. The work has to own it, as it goes on when the client has gone.
+    pub(crate) async fn walk_turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        in_time(Arc::clone(&self.walks).acquire_owned(), "other looks at everything that something leads to").await
+    }
+
+    /// The turn to set or end the pin of `root`. The work has to own it, as it goes on when the client has gone.
+    pub(crate) async fn pin_turn(&self, root: Reference) -> Result<OwnedSemaphorePermit, Busy> {
+        let turns = {
+            let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of roots that nobody has or awaits a turn for there is nothing to know.
+            pins.retain(|_, turns| Arc::strong_count(turns) > 1);
+            Arc::clone(pins.entry(root).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        };
+        in_time(turns.acquire_owned(), "other calls about this pin").await
     }
 
     /// Runs work on the book on a thread that may block: whoever looks at the book waits while another writes it to disk.

@@ -60,14 +60,14 @@ pub(crate) async fn list(State(hive): State<Arc<Hive>>) -> Answer {
 
 /// Pins a tree and, if it is a manifest, all that it leads to. Tells whether it was not pinned before.
 pub(crate) async fn pin(hive: &Hive, root: AnyReference) -> Result<bool, LookError> {
-    let turn = hive.pin_turn().await?;
+    let turn = hive.pin_turn(root.address()).await?;
     if hive.on_store(move |store| store.is_pinned(&root.address())).await? {
         return Ok(false);
     }
     let below = hive.below(root).await?;
     let pinned = hive.on_store(move |store| {
         let _turn = turn;
-        let pinned = pin_all(store, root, &below);
+        let pinned = pin_all(store, root, &below.references);
         if pinned.is_err() {
             let_go(store, root.address());
         }
@@ -93,7 +93,7 @@ fn let_go(store: &ChunkStore, root: Reference) {
 
 /// Ends a pin and then what was held for it: if the second fails, the next start does it. Tells whether there was a pin.
 async fn unpin(hive: &Hive, root: Reference) -> Result<bool, LookError> {
-    let turn = hive.pin_turn().await?;
+    let turn = hive.pin_turn(root).await?;
     let ended = hive.on_store(move |store| {
         let _turn = turn;
         let was_pinned = store.unpin(&root)?;
@@ -186,6 +186,33 @@ mod tests {
         assert!(waiting.await.unwrap());
     }
 
+    #[tokio::test]
+    async fn a_pin_waits_for_those_of_its_own_root_only() {
+        let (_folder, hive) = hive();
+        let [one, other] = [1, 2].map(|byte| put(&hive.store, &[byte; 5000]).unwrap());
+        let turn = hive.pin_turn(one.address()).await.unwrap();
+        assert!(pin(&hive, other).await.unwrap() && unpin(&hive, other.address()).await.unwrap());
+        let mut waiting = std::pin::pin!(pin(&hive, one));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+        drop(turn);
+        assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_pinned_has_its_turn_of_folders_until_it_is() {
+        let (_folder, hive) = hive();
+        let folder = folder_of(&hive.store, &[("a", put(&hive.store, &[7; 5000]).unwrap())]);
+        let below = hive.below(folder).await.unwrap();
+        let mut turns = Vec::new();
+        for _ in 1..FOLDERS_MAX {
+            turns.push(hive.folder_turn().await.unwrap());
+        }
+        let mut waiting = std::pin::pin!(hive.folder_turn());
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+        drop(below);
+        drop(waiting.await.unwrap());
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn who_pins_and_who_unpins_the_same_folder_do_not_undo_each_other_by_halves() {
         let (_folder, hive) = hive();
@@ -193,7 +220,7 @@ mod tests {
         let files: Vec<(&str, AnyReference)> =
             names.iter().map(|name| (name.as_str(), put(&hive.store, name.as_bytes()).unwrap())).collect();
         let root = folder_of(&hive.store, &files);
-        let all = hive.below(root).await.unwrap().len();
+        let all = hive.below(root).await.unwrap().references.len();
         assert!(all >= files.len());
         for _ in 0..12 {
             let spawn_pin = || {

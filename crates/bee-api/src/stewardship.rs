@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use manyhands_blob::{AnyReference, ChunkStore, Owner, StoreError, shape};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::batches::BatchId;
 use crate::headers::{self, Path};
@@ -37,10 +38,11 @@ pub(crate) async fn put(State(hive): State<Arc<Hive>>, Path(reference): Path<Str
     let batch = headers::batch(&headers)?;
     hive.on_book(move |book| book.usable(batch, 1)).await?;
     let whole = check(&hive, root).await.map_err(|error| error.refusal(NOT_HERE))?;
-    let Whole { trees, size_bytes } = whole.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
+    let Whole { trees, size_bytes, turn } = whole.ok_or_else(|| Refusal::not_found(NOT_HERE))?;
     hive.on_book(move |book| book.stamp(batch, shape::chunk_count(size_bytes))).await?;
     let (store, book) = (hive.store.clone(), Arc::clone(&hive.batches));
     let held = aside(move || {
+        let _turn = turn;
         let held = hold(&store, batch, &trees).map_err(|error| LookError::from(error).refusal(NOT_HERE));
         still_holds(&store, &book, batch).and(held)
     });
@@ -60,6 +62,8 @@ struct Whole {
     /// What it leads to, and last itself.
     trees: Vec<AnyReference>,
     size_bytes: u64,
+    /// Its turn: the references of a large folder take as much memory as its manifest.
+    turn: OwnedSemaphorePermit,
 }
 
 /// Reads a tree and, if it is a manifest, all that it leads to; none if something of it is not here.
@@ -76,7 +80,8 @@ async fn check(hive: &Hive, root: AnyReference) -> Result<Option<Whole>, LookErr
 
 async fn read_all(hive: &Hive, root: AnyReference) -> Result<Whole, LookError> {
     let bytes_max = hive.options.bytes_max;
-    let mut trees = hive.below(root).await?;
+    let turn = hive.walk_turn().await?;
+    let mut trees = hive.below(root).await?.references;
     trees.push(root);
     let read = hive.on_store(move |store| {
         let mut size_bytes = 0_u64;
@@ -85,7 +90,35 @@ async fn read_all(hive: &Hive, root: AnyReference) -> Result<Whole, LookError> {
             while reader.next_piece()?.is_some() {}
             size_bytes = size_bytes.saturating_add(reader.size_bytes().unwrap_or_default());
         }
-        Ok(Whole { trees, size_bytes })
+        Ok(Whole { trees, size_bytes, turn })
     });
     read.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use manyhands_blob::redundancy::Level;
+
+    use super::*;
+    use crate::hive::{HiveOptions, WALKS_MAX};
+
+    #[tokio::test]
+    async fn not_everything_is_read_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::open(&folder.path().join("chunks.redb"), 1 << 24).unwrap();
+        let options = HiveOptions { folder: folder.path().to_owned(), level: Level::None, bytes_max: 1 << 20 };
+        let hive = Hive::open(store, options).unwrap();
+        let blob = hive.store.put_tree(&Owner::cut("batch"), &[7_u8; 5000][..], 1 << 20, Level::None).unwrap();
+        let root = AnyReference::Plain(blob.reference);
+        let mut read = Vec::new();
+        for _ in 0..WALKS_MAX {
+            read.push(check(&hive, root).await.unwrap().unwrap());
+        }
+        let mut waiting = std::pin::pin!(check(&hive, root));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "all turns are taken");
+        read.pop();
+        assert_eq!(waiting.await.unwrap().unwrap().size_bytes, 5000);
+    }
 }

@@ -54,9 +54,9 @@ pub struct Facts {
 impl Facts {
     /// Looks at everything.
     pub async fn gather(config: &Config, client: &Client) -> Self {
-        let limit_bytes = cgroup_limit_bytes().unwrap_or(u64::MAX);
+        let limit_bytes = machine::memory_limit_bytes().unwrap_or(u64::MAX);
         let memory_bytes = machine::memory_bytes().min(limit_bytes);
-        let info = meminfo();
+        let info = machine::kernel_memory();
         let of = |name: &str| info.iter().find(|(key, _)| key == name).map_or(0, |(_, bytes)| *bytes);
         let (worker, gateway) = tokio::join!(find_worker(config), find_gateway(client));
         Self {
@@ -66,7 +66,7 @@ impl Facts {
                 .memory_bytes
                 .unwrap_or_else(|| machine::memory_per_slot_bytes(config.node.slots))
                 .min(limit_bytes),
-            available_bytes: of("MemAvailable").min(limit_bytes),
+            available_bytes: machine::free_bytes().unwrap_or_default(),
             swap_bytes: of("SwapTotal"),
             swap_used_bytes: of("SwapTotal").saturating_sub(of("SwapFree")),
             cores: machine::cores(),
@@ -108,22 +108,6 @@ async fn find_gateway(client: &Client) -> Result<String, String> {
     }
 }
 
-/// `/proc/meminfo`, in bytes.
-fn meminfo() -> Vec<(String, u64)> {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        let kilobytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some((name.to_owned(), kilobytes.saturating_mul(1_024)))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// The memory limit of the control group that a container lives in.
-fn cgroup_limit_bytes() -> Option<u64> {
-    std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
-}
-
 fn has_avx2() -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
     return Some(std::arch::is_x86_feature_detected!("avx2"));
@@ -163,10 +147,5 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
         assert!(try_write(&file.join("below")).is_err());
-    }
-
-    #[test]
-    fn this_machine_says_how_much_memory_is_available() {
-        assert!(meminfo().iter().any(|(name, bytes)| name == "MemAvailable" && *bytes > 0));
     }
 }

@@ -21,6 +21,9 @@ const KILLS: u32 = 50;
 /// Of each sort, at least.
 const KILLS_OF_EACH: u32 = 5;
 
+/// Tries to kill one, after which something is wrong: each meets one with two in three, and the rarest sort is met once in ten.
+const TRIES_MAX: u32 = 1_000;
+
 /// After so many kills there is peace until another job has come to its end.
 const KILLS_A_JOB: u32 = 10;
 
@@ -165,7 +168,10 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
             && killed.len() == 4
             && killed.values().all(|count| *count >= KILLS_OF_EACH)
     };
+    let mut tries = 0;
     while !is_enough(&killed) {
+        ensure!(tries < TRIES_MAX, "after {tries} tries only these were killed: {killed:?}\n{}", gateway.log());
+        tries += 1;
         promised.top_up().await.with_context(|| gateway.log())?;
         tokio::time::sleep(Duration::from_millis(200 + chance.below(3_000))).await;
         match kill_one(&mut chance, &mut gateway, &mut nodes).await? {

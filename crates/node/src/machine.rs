@@ -8,6 +8,28 @@ pub fn memory_bytes() -> u64 {
     u64::from(info.mem_unit).saturating_mul(info.totalram)
 }
 
+/// Memory that could be had now without swapping, in bytes, within the control group's limit; none where the kernel does not say.
+pub fn free_bytes() -> Option<u64> {
+    let bytes = kernel_memory().into_iter().find(|(name, _)| name == "MemAvailable")?.1;
+    Some(bytes.min(memory_limit_bytes().unwrap_or(u64::MAX)))
+}
+
+/// `/proc/meminfo`, in bytes.
+pub fn kernel_memory() -> Vec<(String, u64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let kilobytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some((name.to_owned(), kilobytes.saturating_mul(1_024)))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The memory limit of the control group that a container lives in, in bytes; none if there is no limit.
+pub fn memory_limit_bytes() -> Option<u64> {
+    std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
+}
+
 /// Logical cores.
 pub fn cores() -> u16 {
     std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX))
@@ -33,6 +55,7 @@ mod tests {
     fn this_machine_has_memory_and_cores() {
         assert!(memory_bytes() > 100 << 20);
         assert!(cores() >= 1);
+        assert!(free_bytes().is_some_and(|bytes| bytes > 0 && bytes < memory_bytes()));
         assert!(memory_per_slot_bytes(2) <= memory_bytes() / 4);
     }
 

@@ -130,13 +130,14 @@ impl Worker {
         Self::start(Command::new(path), path, options)
     }
 
-    /// Starts a worker that has a folder of its own for temporary files.
+    /// Starts a worker that has a folder of its own for temporary files, and for those that it exchanges with RISC Zero's container.
     ///
     /// # Errors
     /// [`WorkerError::Spawn`].
     pub fn spawn_in(path: &Path, options: WorkerOptions, folder: &Path) -> Result<Self, WorkerError> {
         let mut command = Command::new(path);
-        command.env("TMPDIR", folder);
+        // The second is RISC Zero's own; one that this program was started with would lead elsewhere.
+        command.env("TMPDIR", folder).env("RISC0_WORK_DIR", folder);
         Self::start(command, path, options)
     }
 

@@ -8,7 +8,7 @@ use risc0_zkvm::{
 };
 
 use crate::keccak::{keccak_context, keccak_parameters};
-use crate::receipt::check_nesting;
+use crate::receipt::{SUCCINCT, check_nesting};
 use crate::verify::check_place;
 use crate::{ReceiptError, Reliance, encoding, to_proto, verifier_context};
 
@@ -91,9 +91,6 @@ enum Set {
     /// Those of single keccak requests.
     Keccak,
 }
-
-/// What to do about a receipt of another kind.
-const SUCCINCT: &str = "make a succinct receipt of it first (ProverOpts::succinct(), or `manyhands prove --succinct`)";
 
 fn of_kind(receipt: InnerAssumptionReceipt) -> Result<SuccinctReceipt<Unknown>, ReceiptError> {
     let unfit = |kind| {

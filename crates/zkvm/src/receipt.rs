@@ -21,6 +21,10 @@ use crate::{AssumptionReceipt, Claim, Rejection, encoding, from_proto, seal, to_
 /// would overflow the stack; honest receipts have one level or two.
 const NESTING_MAX: usize = 8;
 
+/// What to do about a receipt of another kind.
+pub(crate) const SUCCINCT: &str =
+    "make a succinct receipt of it first (ProverOpts::succinct(), or `manyhands prove --succinct`)";
+
 /// The sizes that a segment may have in a receipt made elsewhere (`MIN_CYCLES_PO2` and `MAX_CYCLES_PO2` of risc0-zkp 3.0.5).
 const SEAL_PO2S: core::ops::RangeInclusive<u32> = 13..=24;
 

@@ -5,15 +5,12 @@ use risc0_binfmt::Digestible as _;
 use risc0_zkvm::sha::Impl;
 use risc0_zkvm::{InnerReceipt, Receipt, SuccinctReceiptVerifierParameters};
 
-use crate::receipt::check_nesting;
+use crate::receipt::{SUCCINCT, check_nesting};
 use crate::verify::check_place;
 use crate::{ReceiptError, encoding, to_proto, verifier_context};
 
 /// The container in which RISC Zero's prover makes Groth16 proofs (`prove/docker.rs` of risc0-groth16 3.0.5, which names it nowhere else).
 pub const GROTH16_IMAGE: &str = "risczero/risc0-groth16-prover:v2025-04-03.1";
-
-/// What to do about a receipt of another kind.
-const SUCCINCT: &str = "make a succinct receipt of it first (ProverOpts::succinct(), or `manyhands prove --succinct`)";
 
 /// A whole succinct receipt that was checked: a Groth16 receipt can be made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,24 +87,15 @@ impl World {
     }
 
     fn look(&self, job: JobId) -> Result<Run, Problem> {
-        let mut kept = self.kept();
-        let run = kept.jobs.get_mut(&job).ok_or_else(|| Problem::not_found("there is no such job"))?;
-        run.looks += 1;
-        Ok(*run)
+        looked(&mut self.kept().jobs, &job, "job")
     }
 
     fn look_at_session(&self, id: Uuid) -> Result<Run, Problem> {
-        let mut kept = self.kept();
-        let run = kept.sessions.get_mut(&id).ok_or_else(|| Problem::not_found("there is no such session"))?;
-        run.looks += 1;
-        Ok(*run)
+        looked(&mut self.kept().sessions, &id, "session")
     }
 
     fn look_at_snark(&self, id: Uuid) -> Result<Run, Problem> {
-        let mut kept = self.kept();
-        let run = kept.snarks.get_mut(&id).ok_or_else(|| Problem::not_found("there is no such snark"))?;
-        run.looks += 1;
-        Ok(*run)
+        looked(&mut self.kept().snarks, &id, "snark")
     }
 }
 
@@ -114,6 +105,13 @@ impl Kept {
         self.count += 1;
         u128::from(self.count).to_be_bytes()
     }
+}
+
+/// One of these, which has gone on by then.
+fn looked<Id: Ord>(runs: &mut BTreeMap<Id, Run>, id: &Id, what: &str) -> Result<Run, Problem> {
+    let run = runs.get_mut(id).ok_or_else(|| Problem::not_found(format!("there is no such {what}")))?;
+    run.looks += 1;
+    Ok(*run)
 }
 
 fn phase(run: Run) -> &'static str {

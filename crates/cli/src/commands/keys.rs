@@ -33,7 +33,7 @@ pub struct CreateArgs {
     /// Cycles of one session.
     #[arg(long, value_name = "N", default_value_t = 1 << 36)]
     cycles_max: u64,
-    /// Sessions at the same time.
+    /// Sessions at the same time, and Groth16 receipts that wait or are being made, together.
     #[arg(long, value_name = "N", default_value_t = 100)]
     sessions_max: u32,
     /// Cycles of all sessions of this name together, also with later keys. Without it there is no such limit.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::backup::Archivist;
 use super::owners::{owner_of, uploads};
 use super::privacy;
-use super::questions::{Question, To, Wanted};
+use super::questions::{Ended, Question, To, Wanted};
 use super::tasks::Tasks;
 use crate::store::{Shortage, is_no_room};
 
@@ -40,9 +40,8 @@ pub(crate) struct Door {
 impl Door {
     async fn ask<T>(&self, question: impl FnOnce(To<T>) -> Question) -> Result<T, Problem> {
         let (to, answer) = oneshot::channel();
-        let stopping = || problem(ProblemKind::Internal, "the gateway is stopping; try again when it is back");
-        self.questions.send(question(to)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        self.questions.send(question(to)).await.map_err(|_| Problem::stopping())?;
+        answer.await.map_err(|_| Problem::stopping())
     }
 
     /// Stores a program or a receipt.
@@ -103,6 +102,11 @@ impl Door {
     /// Stops a job, if it is open.
     pub(super) async fn stop(&self, job: JobId) -> Result<(), Problem> {
         self.ask(|to| Question::Stop(job, to)).await.flatten()
+    }
+
+    /// Which of these jobs run no more, and how they are; nothing of one that was removed.
+    pub(super) async fn ended(&self, jobs: Vec<JobId>) -> Result<Ended, Problem> {
+        self.ask(|to| Question::Ended(jobs, to)).await.flatten()
     }
 
     /// Takes a job under an id that was written down before.
@@ -241,6 +245,7 @@ pub(super) fn of_store(error: &StoreError) -> Problem {
     let kind = match error {
         error if is_no_room(error) => ProblemKind::NoSpace,
         StoreError::TooLarge { .. } => ProblemKind::TooLarge,
+        StoreError::Interrupted => return Problem::stopping(),
         _ => ProblemKind::Internal,
     };
     problem(kind, &error.to_string())

@@ -1,9 +1,10 @@
 //! What the HTTP door asks of the event loop, and the answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, ProblemKind, Submitted};
 use manyhands_core::explain::Explanation;
+use manyhands_core::job::Phase;
 use manyhands_core::requester::Input;
 use manyhands_core::room::job_bytes;
 use manyhands_core::{JobSpec, Outcome, Priority, Restored};
@@ -34,6 +35,9 @@ pub(crate) struct Wanted {
     pub(crate) circle: Option<BTreeSet<NodeId>>,
 }
 
+/// Jobs that run no more, and how they are; nothing of those that were removed.
+pub(crate) type Ended = BTreeMap<JobId, Option<JobStatus>>;
+
 /// Where an answer goes.
 pub(crate) type To<T> = oneshot::Sender<T>;
 
@@ -46,6 +50,8 @@ pub(crate) enum Question {
     Submit(JobId, Wanted, To<Result<Submitted, Problem>>),
     /// Say how a job is.
     Job(JobId, To<Result<JobStatus, Problem>>),
+    /// Say which of these jobs run no more, and how they are; nothing of one that was removed.
+    Ended(Vec<JobId>, To<Result<Ended, Problem>>),
     /// Say why a job is as far as it is.
     Explain(JobId, To<Result<Explanation, Problem>>),
     /// Say what a job's guest wrote.
@@ -69,6 +75,7 @@ impl Shell {
             Question::Need(wanted, to) => drop(to.send(self.need(&wanted))),
             Question::Submit(job, wanted, to) => drop(to.send(self.submit(job, wanted))),
             Question::Job(job, to) => drop(to.send(self.job(job))),
+            Question::Ended(jobs, to) => drop(to.send(self.those_ended(jobs))),
             Question::Explain(job, to) => drop(to.send(self.explain(job))),
             Question::Log(job, to) => drop(to.send(self.log(job))),
             Question::Stop(job, to) => drop(to.send(self.stop(job))),
@@ -125,6 +132,19 @@ impl Shell {
             return Ok(status);
         }
         self.db.ended(job).map_err(|error| Self::database(&error))?.ok_or_else(|| not_found(job))
+    }
+
+    fn those_ended(&self, jobs: Vec<JobId>) -> Result<Ended, Problem> {
+        let runs = |job: &JobId| {
+            let known = self.core.job(job);
+            known.is_some_and(|known| matches!(known.phase, Phase::Open | Phase::Assembling))
+        };
+        let told = |job| match self.job(job) {
+            Ok(status) => Ok((job, Some(status))),
+            Err(problem) if problem.kind == ProblemKind::NotFound => Ok((job, None)),
+            Err(problem) => Err(problem),
+        };
+        jobs.into_iter().filter(|job| !runs(job)).map(told).collect()
     }
 
     /// Why a job is as far as it is. Of one that has ended the database has the view only.

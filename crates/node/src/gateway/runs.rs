@@ -12,9 +12,27 @@ use super::jobs_db::{JobRow, Piece};
 use super::shell::Shell;
 use super::tasks::named;
 use crate::proofs::Zkvm;
+use crate::worker::WorkerError;
 
 /// Times that a guest is run if its worker dies, or a segment that it left is lost, before the job fails.
 pub(super) const RUNS_MAX: u32 = 5;
+
+/// Does a worker's work anew, as often, if the worker dies: that need not be the fault of `what` it works on.
+pub(super) async fn anew_if_it_dies<T, F: Future<Output = Result<T, WorkerError>>>(
+    what: &str,
+    mut run: impl FnMut() -> F,
+) -> Result<T, WorkerError> {
+    let mut runs = 1;
+    loop {
+        match run().await {
+            Err(error @ WorkerError::Died { .. }) if runs < RUNS_MAX => {
+                tracing::warn!(%error, "{what} is begun once more");
+                runs += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
 
 /// Leases of a unit are counted from here on with each run of the guest: more than a unit ever has.
 const ATTEMPTS_PER_RUN: u32 = 1_000;
@@ -145,6 +163,7 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
+    use manyhands_api::types::JobStatus;
     use manyhands_blob::ChunkStore;
     use manyhands_core::{Assumption, JobSpec, Outcome, Priority};
     use manyhands_proto::message::Holder;
@@ -154,6 +173,7 @@ mod tests {
     use super::*;
     use crate::gateway::jobs_db::JobsDb;
     use crate::gateway::owners::owner_of;
+    use crate::gateway::questions::Question;
     use crate::gateway::tasks::tests::tasks;
     use crate::swarm::Storage;
 
@@ -244,12 +264,20 @@ mod tests {
     async fn a_guest_whose_worker_dies_each_time_fails_in_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let (mut shell, job, _) = resumed(dir.path()).await;
+        let told = |shell: &mut Shell| {
+            let (to, mut answer) = tokio::sync::oneshot::channel();
+            shell.answer(Question::Ended(vec![job, JobId([9; 16])], to));
+            let phase = |found: JobStatus| found.view.phase;
+            answer.try_recv().unwrap().unwrap().into_values().map(|found| found.map(phase)).collect::<Vec<_>>()
+        };
         for _ in 1..RUNS_MAX {
             shell.cut_off(job, "it died".to_owned());
             assert!(shell.core.job(&job).unwrap().is_open());
         }
+        assert_eq!(told(&mut shell), [None], "the one that is not there");
         shell.cut_off(job, "it died".to_owned());
         assert!(!shell.core.job(&job).unwrap().is_open());
+        assert_eq!(told(&mut shell), [Some("failed".to_owned()), None]);
         // What comes after the end changes nothing in the database.
         let runs = shell.db.begin_anew(job).unwrap();
         shell.cut_off(job, "too late".to_owned());

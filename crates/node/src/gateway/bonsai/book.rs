@@ -295,11 +295,12 @@ impl Book {
 }
 
 /// What makes each format of the one before it.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     FORMAT_1,
     "ALTER TABLE keys ADD COLUMN budget_cycles INTEGER",
     "ALTER TABLE sessions ADD COLUMN claims BLOB NOT NULL DEFAULT x''; ALTER TABLE keys ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     snarks::STEP,
+    snarks::BEGUN_STEP,
 ];
 
 const FORMAT_1: &str = "

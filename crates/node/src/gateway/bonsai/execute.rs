@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::Desk;
 use super::book::{End, SessionRow};
-use crate::gateway::runs::RUNS_MAX;
+use crate::gateway::runs::anew_if_it_dies;
 use crate::gateway::sqlite::unix_ms;
 use crate::worker::{Heard, Worker, WorkerError, WorkerOptions};
 
@@ -108,21 +108,12 @@ impl Desk {
             cycles_max: row.cycles_max,
             blobs: false,
         };
-        let mut runs = 1;
-        loop {
-            match self.run_once(&task, seen).await {
-                // A worker that died need not be the guest's fault.
-                Err(error @ WorkerError::Died { .. }) if runs < RUNS_MAX => {
-                    tracing::warn!(session = %row.id, %error, "the guest is run once more");
-                    *lock(seen) = Seen::default();
-                    runs += 1;
-                }
-                ended => return ended.map_err(|error| error.to_string()),
-            }
-        }
+        let executed = anew_if_it_dies(&format!("session {}", row.id), || self.run_once(&task, seen)).await;
+        executed.map_err(|error| error.to_string())
     }
 
     async fn run_once(&self, task: &Task, seen: &Mutex<Seen>) -> Result<Execution, WorkerError> {
+        *lock(seen) = Seen::default();
         let mut worker = Worker::spawn(&self.door.tasks.worker, WorkerOptions::default())?;
         worker.begin(task).await?;
         loop {

@@ -121,7 +121,7 @@ impl Desk {
                 tracing::warn!(%problem, "what sessions took could not be written down; trying again in an hour");
             }
             if let Err(problem) = self.forget_snarks().await {
-                tracing::warn!(%problem, "Groth16 receipts of removed jobs could not be forgotten; trying again in an hour");
+                tracing::warn!(%problem, "Groth16 receipts that nobody needs could not be removed; trying again in an hour");
             }
         }
     }

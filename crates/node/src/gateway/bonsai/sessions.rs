@@ -1,5 +1,7 @@
 //! Sessions: taken, found again, told of, stopped.
 
+use std::collections::BTreeMap;
+
 use manyhands_api::Gateway as _;
 use manyhands_api::bonsai::types::{CreateSession, SessionStatus, State, Tenant, Upload, Uuid};
 use manyhands_api::types::{JobRequest, Problem, ProblemKind};
@@ -13,6 +15,9 @@ use super::book::{End, SessionRow};
 use super::{Desk, Turn, status};
 use crate::gateway::assumptions;
 use crate::gateway::sqlite::unix_ms;
+
+/// Jobs that the event loop is asked about at once: it answers nobody else meanwhile.
+const ASKED_MAX: usize = 100;
 
 impl Desk {
     /// Takes a session, or finds the one that is the same and runs or has succeeded.
@@ -143,13 +148,24 @@ impl Desk {
     /// taken looks as if its job was gone.
     pub(super) async fn settle(&self, tenant: &Tenant, _turn: &Turn) -> Result<u32, Problem> {
         let whose = tenant.clone();
+        let rows = self.on_book(move |book| book.open_sessions(&whose)).await?;
+        let jobs: Vec<JobId> = rows.iter().filter_map(|row| row.job).collect();
+        let mut ended = BTreeMap::new();
+        for some in jobs.chunks(ASKED_MAX) {
+            ended.extend(self.door.ended(some.to_vec()).await?);
+        }
         let mut running = 0;
-        for row in self.on_book(move |book| book.open_sessions(&whose)).await? {
-            let status = self.status_of(&row).await?;
-            if status.state == State::Running {
+        for row in rows {
+            let ended = match row.job {
+                Some(job) => {
+                    ended.remove(&job).map(|found| found.as_ref().map_or_else(status::of_removed, status::of_job))
+                }
+                None => Some(status::of_execution(&row)).filter(|status| status.state != State::Running),
+            };
+            let Some(status) = ended else {
                 running += 1;
                 continue;
-            }
+            };
             // Its job keeps its result.
             let end = End { at_ms: unix_ms(), result: Ok(Vec::new()), stats: status.stats, log: Vec::new() };
             self.on_book(move |book| book.end(row.id, &end)).await?;

@@ -10,12 +10,16 @@ use manyhands_zkvm::Shrinkable;
 use sha2::{Digest as _, Sha256};
 
 use super::book::{SessionRow, SnarkEnd, SnarkRow};
+use super::uploads::UNUSED_MS;
 use super::{Desk, status};
 use crate::gateway::sqlite::unix_ms;
 
 /// Largest receipt that a Groth16 receipt is made of, in bytes. A succinct one has some 223 kB and its journal, and what is made is kept in
 /// the database, journal included.
 const SOURCE_BYTES_MAX: u64 = 64 << 20;
+
+/// Times that one is begun, whatever ends the gateway meanwhile: one that takes more memory than the machine has would end it each time.
+const BEGUN_MAX: u32 = 3;
 
 /// What a client can do where none is made.
 const WAY_OUT: &str = "Ask for a succinct receipt (ProverOpts::succinct()) instead; risc0-zkvm's own prover makes Groth16 of it on any \
@@ -24,10 +28,11 @@ const WAY_OUT: &str = "Ask for a succinct receipt (ProverOpts::succinct()) inste
 impl Desk {
     /// Takes a Groth16 receipt, or finds the one of the same source that is being made or was made.
     pub(super) async fn take_snark(&self, tenant: &Tenant, source: Uuid) -> Result<Uuid, Problem> {
-        let (fingerprint, is_upload) = {
+        let (fingerprint, is_upload, size_bytes) = {
             let _turn = self.sources.acquire().await.map_err(|_| Problem::stopping())?;
             let (bytes, is_upload) = self.source(tenant, source).await?;
-            (checked(source, bytes).await?, is_upload)
+            let size_bytes = bytes.len() as u64;
+            (checked(source, bytes).await?, is_upload, size_bytes)
         };
         let same = {
             let whose = tenant.clone();
@@ -36,13 +41,14 @@ impl Desk {
         if let Some(id) = self.on_book(same.clone()).await? {
             return Ok(id);
         }
-        let cannot = |why| format!("this gateway cannot make Groth16 receipts: {why}. {WAY_OUT}");
-        self.maker.can().await.map_err(|why| Problem::new(ProblemKind::Unfit, cannot(why)))?;
+        self.require_maker().await?;
         let turn = self.turn(tenant).await;
         if let Some(id) = self.on_book(same).await? {
             return Ok(id);
         }
         self.check_running(tenant, &turn).await?;
+        // What is made is smaller by the proof, and is there twice until the database has taken it from its log.
+        self.require_disk(size_bytes.saturating_mul(2), "Groth16 receipts").await?;
         let row = SnarkRow {
             id: Uuid::from_random(rand::random()),
             tenant: tenant.clone(),
@@ -56,6 +62,11 @@ impl Desk {
         self.on_book(move |book| book.add_snark(&written)).await?;
         tokio::spawn(desk.shrink_to_end(row));
         Ok(id)
+    }
+
+    async fn require_maker(&self) -> Result<(), Problem> {
+        let cannot = |why| format!("this gateway cannot make Groth16 receipts: {why}. {WAY_OUT}");
+        self.maker.can().await.map_err(|why| Problem::new(ProblemKind::Unfit, cannot(why)))
     }
 
     /// The receipt that one is to be made of, and whether it was uploaded.
@@ -119,11 +130,10 @@ impl Desk {
     async fn shrink_to_end(self: Arc<Self>, row: SnarkRow) {
         let Ok(_turn) = self.shrinks.acquire().await else { return };
         let id = row.id;
-        let made = match self.source(&row.tenant, row.source).await {
+        let made = match self.made(&row).await {
             // It is made after the restart.
-            Err(problem) if problem == Problem::stopping() => return,
-            Err(problem) => Err(problem.message),
-            Ok((succinct, _)) => self.made(succinct).await,
+            Err(problem) if problem.is_stopping() => return,
+            made => made.map_err(|problem| problem.message),
         };
         match &made {
             Ok(_) => tracing::info!(snark = %id, "a Groth16 receipt was made"),
@@ -135,15 +145,26 @@ impl Desk {
         }
     }
 
-    async fn made(&self, succinct: Vec<u8>) -> Result<Vec<u8>, String> {
-        match self.maker.make(succinct).await {
-            Ok(receipt) => Ok(receipt),
-            // The prover passes on no more of what Docker said than a number.
-            Err(why) => Err(match self.maker.can().await {
-                Ok(()) => why,
-                Err(reason) => format!("{why}; {reason}"),
-            }),
+    async fn made(&self, row: &SnarkRow) -> Result<Vec<u8>, Problem> {
+        let (succinct, _) = self.source(&row.tenant, row.source).await?;
+        // It was asked long ago, perhaps before a restart.
+        self.require_maker().await?;
+        let id = row.id;
+        if self.on_book(move |book| book.begin_snark(id)).await? > BEGUN_MAX {
+            return Err(Problem::internal(format!(
+                "it was begun {BEGUN_MAX} times, and the gateway ended before it was made, for want of memory, by a crash or by its owner's \
+                 hand: ask for it again when that is over"
+            )));
         }
+        let why = match self.maker.make(succinct).await {
+            Ok(receipt) => return Ok(receipt),
+            Err(why) => why,
+        };
+        // The prover passes on no more of what Docker said than a number.
+        Err(Problem::internal(match self.maker.can().await {
+            Ok(()) => why,
+            Err(reason) => format!("{why}; {reason}"),
+        }))
     }
 
     pub(super) async fn snark_row(&self, tenant: &Tenant, id: Uuid) -> Result<SnarkRow, Problem> {
@@ -164,9 +185,11 @@ impl Desk {
         receipt.ok_or_else(|| Problem::not_found("the Groth16 receipt was removed at the gateway"))
     }
 
-    /// Forgets those of sessions whose jobs were removed at the gateway, as the sessions' own receipts are. Tells how many.
+    /// Forgets those of sessions whose jobs were removed at the gateway, as the sessions' own receipts are, and those of uploads that are
+    /// gone, a day after they have ended. Tells how many.
     pub(crate) async fn forget_snarks(&self) -> Result<usize, Problem> {
-        let mut count = 0;
+        let before_ms = unix_ms() - UNUSED_MS;
+        let mut count = self.on_book(move |book| book.remove_snarks_of_none(before_ms)).await?;
         for (id, job) in self.on_book(super::Book::snarks_of_jobs).await? {
             match self.door.job(job).await {
                 Err(problem) if problem.kind == ProblemKind::NotFound => {

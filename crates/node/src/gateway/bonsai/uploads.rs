@@ -18,21 +18,26 @@ use crate::gateway::door::of_store;
 use crate::gateway::sqlite::unix_ms;
 
 /// How long an upload lies that nobody uses: a day, as long as a client may keep a number.
-const UNUSED_MS: i64 = 24 * 3600 * 1000;
+pub(super) const UNUSED_MS: i64 = 24 * 3600 * 1000;
 
 impl Desk {
     /// Bytes that a tenant may still upload, if the disk has room for those that come next.
     pub(super) async fn upload_room(&self, tenant: &Tenant, coming_bytes: u64) -> Result<u64, Problem> {
-        let looked = self.door.tasks.on_store(move |store| store.require_disk_beside(coming_bytes)).await;
-        looked.map_err(|error| match of_store(&error) {
-            Problem { kind: ProblemKind::NoSpace, message } => {
-                Problem::new(ProblemKind::NoSpace, format!("this gateway has no room for uploads: {message}"))
-            }
-            problem => problem,
-        })?;
+        self.require_disk(coming_bytes, "uploads").await?;
         let (limits, whose) = (self.limits(tenant).await?, tenant.clone());
         let used_bytes = self.on_book(move |book| book.bytes_of(&whose)).await?;
         Ok(limits.bytes_max.saturating_sub(used_bytes))
+    }
+
+    /// Refuses what would leave the disk less than its floor.
+    pub(super) async fn require_disk(&self, coming_bytes: u64, what: &str) -> Result<(), Problem> {
+        let looked = self.door.tasks.on_store(move |store| store.require_disk_beside(coming_bytes)).await;
+        looked.map_err(|error| match of_store(&error) {
+            Problem { kind: ProblemKind::NoSpace, message } => {
+                Problem::new(ProblemKind::NoSpace, format!("this gateway has no room for {what}: {message}"))
+            }
+            problem => problem,
+        })
     }
 
     /// Keeps an upload. A program must be the one that its image id says; what has an id of its own is never replaced by something else.
@@ -78,6 +83,7 @@ impl Desk {
 
     pub(super) async fn forget_upload(&self, tenant: &Tenant, upload: Upload) -> Result<(), Problem> {
         let _kept = self.door.archivist.keeping().read_owned().await;
+        let _turn = self.turn(tenant).await;
         let whose = tenant.clone();
         let was_there = self.on_book(move |book| book.remove_upload(&whose, &name_of(upload), kind_of(upload))).await?;
         let _ = fs::remove_file(self.path(tenant, upload));
@@ -199,6 +205,7 @@ fn failed(error: &io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::bonsai::snarks::tests::World;
 
     #[test]
     fn old_files_that_nobody_knows_are_removed() {
@@ -214,6 +221,21 @@ mod tests {
         assert_eq!(remove_strays(dir.path(), &known).unwrap(), 1);
         assert_eq!(remove_strays(dir.path(), &known).unwrap(), 0);
         assert!(!dir.path().join(".tmpx").exists() && dir.path().join("input-new").exists());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_forgotten_in_the_middle_of_its_tenants_other_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (world, [alice, _]) = World::open(dir.path()).await;
+        let uploaded = alice.upload_input(b"input".to_vec()).await.unwrap();
+        let (tenant, upload) = (Tenant("alice".to_owned()), Upload::Input(uploaded.parse().unwrap()));
+        let turn = world.desk.turn(&tenant).await;
+        let mut forgetting = std::pin::pin!(world.desk.forget_upload(&tenant, upload));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut forgetting).await.is_err());
+        assert!(world.desk.find(&tenant, upload).await.unwrap().is_some());
+        drop(turn);
+        forgetting.await.unwrap();
+        assert!(world.desk.find(&tenant, upload).await.unwrap().is_none());
     }
 
     #[test]

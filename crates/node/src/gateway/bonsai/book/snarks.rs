@@ -38,6 +38,9 @@ pub(super) const STEP: &str = "
     CREATE INDEX open_snarks ON snarks (ended_ms, created_ms);
 ";
 
+/// What makes format 5 of format 4: how often one was begun.
+pub(super) const BEGUN_STEP: &str = "ALTER TABLE snarks ADD COLUMN runs INTEGER NOT NULL DEFAULT 0";
+
 /// Everything but the receipt, which may have a large journal.
 const ROW: &str =
     "id, tenant, source, is_upload, fingerprint, created_ms, ended_ms, receipt IS NOT NULL AS is_made, error";
@@ -107,6 +110,21 @@ impl Book {
              WHERE snarks.is_upload = 0 AND snarks.ended_ms IS NOT NULL AND sessions.job IS NOT NULL",
         )?;
         query.query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?), JobId(row.get(1)?))))?.collect()
+    }
+
+    /// Removes those that ended before `before_ms` and were made of an upload that is not there any more. Tells how many.
+    pub(crate) fn remove_snarks_of_none(&self, before_ms: i64) -> Result<usize> {
+        self.lock().execute(
+            "DELETE FROM snarks WHERE is_upload = 1 AND ended_ms < ?1 AND NOT EXISTS (
+                SELECT 1 FROM uploads WHERE uploads.tenant = snarks.tenant AND uploads.kind = 'receipt' AND uploads.name = snarks.source)",
+            [before_ms],
+        )
+    }
+
+    /// Writes down that one is begun. Tells how often it was.
+    pub(crate) fn begin_snark(&self, id: Uuid) -> Result<u32> {
+        let sql = "UPDATE snarks SET runs = runs + 1 WHERE id = ?1 RETURNING runs";
+        self.lock().query_row(sql, [id.as_bytes()], |row| row.get(0))
     }
 
     /// Writes down how one ended, if it has not yet: the receipt, or why there is none.
@@ -188,6 +206,34 @@ mod tests {
     }
 
     #[test]
+    fn those_of_an_upload_go_when_it_is_gone_and_a_while_has_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Book::open(&dir.path().join("bonsai.db")).unwrap();
+        let a = Tenant("a".to_owned());
+        let name = *row("a", 1).source.as_bytes();
+        // Of another's upload, of another kind, and of a session: none of them keeps or removes it.
+        book.add_upload(&Tenant("b".to_owned()), &name, "receipt", &UploadRow { digest: [1; 32], bytes: 1 }).unwrap();
+        book.add_upload(&a, &name, "input", &UploadRow { digest: [1; 32], bytes: 1 }).unwrap();
+        book.add_upload(&a, &name, "receipt", &UploadRow { digest: [1; 32], bytes: 1 }).unwrap();
+        for id in [1, 2, 3] {
+            book.add_snark(&row("a", id)).unwrap();
+        }
+        book.add_snark(&SnarkRow { is_upload: false, ..row("a", 4) }).unwrap();
+        let id = |id: u8| Uuid::from_bytes([id; 16]);
+        book.end_snark(id(1), 5, &Ok(b"receipt".to_vec())).unwrap();
+        book.end_snark(id(2), 7, &Err("it was too heavy".to_owned())).unwrap();
+        book.end_snark(id(4), 5, &Ok(b"receipt".to_vec())).unwrap();
+        assert_eq!(book.remove_snarks_of_none(i64::MAX).unwrap(), 0, "the upload is there");
+        book.remove_upload(&a, &name, "receipt").unwrap();
+        assert_eq!(book.remove_snarks_of_none(5).unwrap(), 0, "not yet");
+        assert_eq!(book.remove_snarks_of_none(6).unwrap(), 1);
+        assert_eq!((book.snark(&a, id(1)).unwrap(), book.snark(&a, id(2)).unwrap().is_some()), (None, true));
+        assert_eq!(book.remove_snarks_of_none(i64::MAX).unwrap(), 1);
+        let left = [3, 4].map(|number| book.snark(&a, id(number)).unwrap().is_some());
+        assert_eq!(left, [true, true], "one that has not ended, and one of a session");
+    }
+
+    #[test]
     fn an_uploaded_receipt_stays_as_long_as_it_is_needed() {
         let dir = tempfile::tempdir().unwrap();
         let book = Book::open(&dir.path().join("bonsai.db")).unwrap();
@@ -217,6 +263,24 @@ mod tests {
             let book = Book::open(&path).unwrap();
             assert_eq!((book.open_snarks().unwrap().len(), book.uploads().unwrap().len()), (count, 1));
             book.add_snark(&row("a", count as u8)).unwrap();
+        }
+    }
+
+    /// Of the format before: nobody counted how often one was begun.
+    #[test]
+    fn a_database_of_format_4_is_brought_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bonsai.db");
+        let db = Connection::open(&path).unwrap();
+        STEPS[..4].iter().for_each(|step| db.execute_batch(step).unwrap());
+        let old = params![[1_u8; 16], [9_u8; 16], [7_u8; 32]];
+        db.execute("INSERT INTO snarks VALUES (?1, 'a', ?2, 1, ?3, 1, NULL, NULL, NULL)", old).unwrap();
+        db.pragma_update(None, "user_version", 4).unwrap();
+        drop(db);
+        for begun in 1..=3 {
+            let book = Book::open(&path).unwrap();
+            assert_eq!(book.open_snarks().unwrap(), [row("a", 1)]);
+            assert_eq!(book.begin_snark(row("a", 1).id).unwrap(), begun);
         }
     }
 }

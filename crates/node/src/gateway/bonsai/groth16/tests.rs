@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::gateway::bonsai::snarks::tests::{fixture, succinct};
+use crate::gateway::runs::RUNS_MAX;
 
 /// A machine with these two scripts, which find their folder in `$here`.
 fn machine(docker: &str, worker: &str) -> (Machine, TempDir) {
@@ -21,7 +22,8 @@ fn machine(docker: &str, worker: &str) -> (Machine, TempDir) {
     let scratch = dir.path().join("scratch");
     std::fs::create_dir(&scratch).unwrap();
     let docker = script("docker", docker);
-    let machine = Machine { docker, ..Machine::new(script("worker", worker), true, &scratch) };
+    let worker = script("worker", worker);
+    let machine = Machine { docker, free_bytes: || Some(FREE_BYTES_MIN), ..Machine::new(worker, true, &scratch) };
     (machine, dir)
 }
 
@@ -53,7 +55,15 @@ async fn what_is_missing_is_named_with_the_way_out() {
     let why = cannot("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1").await;
     assert!(why.len() < 500, "{} bytes", why.len());
 
-    let (machine, dir) = machine("", "");
+    let (mut machine, dir) = machine("", "");
+    machine.free_bytes = || Some(FREE_BYTES_MIN - 1);
+    let why = machine.can().await.unwrap_err();
+    assert!(why.contains("2000 MB of free memory") && why.contains("has 1999 MB"), "{why}");
+    let making = machine.making.lock().await;
+    assert_eq!(machine.can().await, Ok(()), "whoever asks now waits until that memory is free");
+    drop(making);
+    machine.free_bytes = || None;
+    assert_eq!(machine.can().await, Ok(()), "where nobody says, it is tried");
     let bare = Machine { has_recursion: false, probe: Mutex::default(), ..machine };
     assert!(bare.can().await.unwrap_err().contains("recursion programs"));
     let colon = Machine { has_recursion: true, folder: dir.path().join("a:b"), probe: Mutex::default(), ..bare };
@@ -108,4 +118,57 @@ async fn a_worker_that_dies_is_started_again_but_not_for_ever() {
     assert!(why.contains("exit status 3") && why.contains("out of memory"), "{why}");
     let runs = std::fs::read_to_string(dir.path().join("runs")).unwrap();
     assert_eq!(runs.lines().count(), RUNS_MAX as usize);
+}
+
+/// A Docker with a container for each folder that is there, one of somebody else's, and one without any; it writes down which it is to end.
+const LIST: &str = "case $1 in
+    ps) echo \"other /elsewhere$here/scratch/groth16-x,/tmp\"; echo 'none '; for one in $here/scratch/*; do
+        test -e $one && echo \"id-$(basename $one) /lib,$one\"; done; exit 0;;
+    kill) echo $2 >>$here/ended;;
+esac";
+
+/// The ids that it was told.
+fn ended(dir: &Path) -> Vec<String> {
+    std::fs::read_to_string(dir.join("ended")).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_container_that_nobody_waits_for_is_ended() {
+    // The worker dies, and another gateway's life had left one.
+    let dies = "test $TMPDIR = $RISC0_WORK_DIR && basename $TMPDIR >>$here/folders; cat >/dev/null & exit 3";
+    let (machine, dir) = machine(LIST, dies);
+    std::fs::create_dir(dir.path().join("scratch/groth16-old")).unwrap();
+    std::fs::create_dir(dir.path().join("scratch/an-input")).unwrap();
+    machine.make(succinct()).await.unwrap_err();
+    let folders = std::fs::read_to_string(dir.path().join("folders")).unwrap();
+    let of_runs: Vec<String> = folders.lines().map(|folder| format!("id-{folder}")).collect();
+    assert_eq!(of_runs.len(), RUNS_MAX as usize);
+    assert_eq!(ended(dir.path()), [vec!["id-groth16-old".to_owned()], of_runs].concat());
+}
+
+#[tokio::test]
+async fn what_hangs_is_given_up_with_its_container() {
+    let (mut machine, dir) = machine(LIST, "exec sleep 1000");
+    machine.make_time = Duration::from_millis(1);
+    let why = machine.make(succinct()).await.unwrap_err();
+    assert!(why.contains("was not made within"), "{why}");
+    let ended = ended(dir.path());
+    assert!(ended.len() == 1 && ended[0].starts_with("id-groth16-"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(dir.path().join("scratch")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_made_ends_no_container() {
+    let (machine, dir) = machine(LIST, SAY);
+    saying(dir.path(), &Report::Receipt { receipt: ByteBuf::from(fixture("groth16.receipt")), elapsed_ms: 1 });
+    machine.make(succinct()).await.unwrap_err();
+    assert!(ended(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn where_its_files_find_no_place_the_worker_is_not_blamed() {
+    let (mut machine, dir) = machine("", "");
+    machine.folder = dir.path().join("nowhere");
+    let why = machine.make(succinct()).await.unwrap_err();
+    assert!(why.contains("no folder in") && !why.contains("worker"), "{why}");
 }

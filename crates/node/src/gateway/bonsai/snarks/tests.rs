@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use bonsai_sdk::SdkErr;
 use bonsai_sdk::non_blocking::{Client, SnarkId};
@@ -15,13 +16,15 @@ use manyhands_proto::{Digest, JobId};
 use manyhands_zkvm::{composite_receipt, succinct_receipt};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::gateway::backup::Archivist;
 use crate::gateway::bonsai::{Book, KeyLimits, Keys, Maker};
-use crate::gateway::door::Door;
+use crate::gateway::door::{Door, of_store};
 use crate::gateway::owners::receipts;
 use crate::gateway::questions::Question;
+use crate::store::tests::{TestDisk, on_test_disk};
 use crate::swarm::Storage;
 
 /// A file of `manyhands-zkvm`'s test data.
@@ -89,16 +92,20 @@ impl Maker for Fake {
 type Jobs = Arc<Mutex<BTreeMap<JobId, JobStatus>>>;
 
 /// A gateway's door for Bonsai's calls, whose jobs are what a test says.
-struct World {
-    desk: Arc<Desk>,
+pub(in crate::gateway::bonsai) struct World {
+    pub(in crate::gateway::bonsai) desk: Arc<Desk>,
     fake: Arc<Fake>,
     jobs: Jobs,
     url: String,
+    /// What stands for the event loop.
+    answering: JoinHandle<()>,
+    disk: TestDisk,
+    _store: tempfile::TempDir,
 }
 
 impl World {
     /// On the data in `dir`, in which alice and bob have keys.
-    async fn open(dir: &Path) -> (Self, [Client; 2]) {
+    pub(in crate::gateway::bonsai) async fn open(dir: &Path) -> (Self, [Client; 2]) {
         let keys = Keys::open(dir).unwrap();
         let priority = Priority::Normal;
         let limits =
@@ -109,8 +116,7 @@ impl World {
         };
         let keys = [key("alice"), key("bob")];
         // Blobs of a store are not what restarts here.
-        let store = tempfile::tempdir_in(dir).unwrap().keep().join("chunks.redb");
-        let store = manyhands_blob::ChunkStore::open(&store, 1 << 26).unwrap();
+        let (_store, store, disk) = on_test_disk();
         let (tasks, _) = crate::gateway::tasks::tests::tasks(store, Storage::Embedded).await;
         let (questions, asked) = mpsc::channel(16);
         // Nor is anything backed up.
@@ -119,7 +125,7 @@ impl World {
         let archivist = Arc::new(Archivist::new(&crate::Config::default(), &data_dir, questions.clone()));
         let door = Arc::new(Door { tasks, questions, cycles_max: 1 << 30, trusted: Vec::new(), archivist });
         let (fake, jobs) = (Fake::new(), Jobs::default());
-        tokio::spawn(answer(asked, Arc::clone(&jobs)));
+        let answering = tokio::spawn(answer(asked, Arc::clone(&jobs)));
         let book = Book::open(&crate::data_dir::DataDir::bonsai_in(dir)).unwrap();
         let (config, maker) = (crate::Config::default(), Arc::clone(&fake));
         let desk = Desk::new(Arc::clone(&door), book, dir.join("uploads"), &config, true, maker).unwrap();
@@ -128,7 +134,7 @@ impl World {
         let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
         tokio::spawn(manyhands_api::serve_beside(listener, door, calls, None, std::future::pending()));
         let clients = keys.map(|key| Client::from_parts(url.clone(), key, "3.0.6").unwrap());
-        (Self { desk, fake, jobs, url }, clients)
+        (Self { desk, fake, jobs, url, answering, disk, _store }, clients)
     }
 
     /// Writes down a session of alice's.
@@ -169,9 +175,18 @@ impl World {
 /// What an event loop would say of jobs.
 async fn answer(mut asked: mpsc::Receiver<Question>, jobs: Jobs) {
     while let Some(question) = asked.recv().await {
-        let Question::Job(job, to) = question else { panic!("another question") };
-        let found = jobs.lock().unwrap().get(&job).cloned();
-        let _ = to.send(found.ok_or_else(|| Problem::not_found("there is no such job")));
+        let find = |job: &JobId| jobs.lock().unwrap().get(job).cloned();
+        match question {
+            Question::Job(job, to) => {
+                drop(to.send(find(&job).ok_or_else(|| Problem::not_found("there is no such job"))));
+            }
+            Question::Ended(asked, to) => {
+                let runs = |found: &JobStatus| ["open", "assembling"].contains(&found.view.phase.as_str());
+                let told = asked.into_iter().map(|job| (job, find(&job)));
+                drop(to.send(Ok(told.filter(|(_, found)| !found.as_ref().is_some_and(runs)).collect())));
+            }
+            question => panic!("another question: {question:?}"),
+        }
     }
 }
 
@@ -308,11 +323,14 @@ async fn they_are_made_one_at_a_time_and_count_as_sessions() {
     // One that fails says why, and can be asked for again.
     *world.fake.outcome.lock().unwrap() = Err("docker returned failure exit code: Some(125)".to_owned());
     *world.fake.can.lock().unwrap() = Err("Docker is gone".to_owned());
-    world.fake.permits.add_permits(2);
+    world.fake.permits.add_permits(1);
     let (state, why, output) = ended(&alice, &second).await;
     assert_eq!((state.as_str(), output), ("FAILED", None));
     assert_eq!(why.unwrap(), "docker returned failure exit code: Some(125); Docker is gone");
-    assert_eq!(ended(&bob, &his).await.0, "FAILED");
+    // One that has waited is not begun where it cannot be made any more.
+    let (state, why, _) = ended(&bob, &his).await;
+    assert!(state == "FAILED" && why.unwrap().contains("cannot make Groth16 receipts: Docker is gone"));
+    assert_eq!(world.fake.begun(), 2);
     *world.fake.can.lock().unwrap() = Ok(());
     let uploaded = bob.upload_receipt(succinct()).await.unwrap();
     let again = bob.create_snark(uploaded.clone()).await.unwrap();
@@ -348,4 +366,124 @@ fn what_a_restart_cuts_off_is_made_again_under_its_id() {
         assert_eq!(*world.fake.begun.lock().unwrap(), [succinct(), succinct()]);
         assert_eq!(world.desk.resume_snarks().await.unwrap(), 0, "what has ended has");
     });
+}
+
+#[test]
+fn what_ends_the_gateway_each_time_is_not_begun_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut asked = None;
+    for _ in 0..BEGUN_MAX {
+        runtime().block_on(async {
+            let (world, [alice, _]) = World::open(dir.path()).await;
+            match asked {
+                Some(_) => assert_eq!(world.desk.resume_snarks().await.unwrap(), 1),
+                None => {
+                    let uploaded = alice.upload_receipt(succinct()).await.unwrap();
+                    asked = Some((alice.create_snark(uploaded.clone()).await.unwrap(), uploaded));
+                }
+            }
+            until(|| world.fake.begun() == 1).await;
+        });
+    }
+    let (snark, uploaded) = asked.unwrap();
+    runtime().block_on(async {
+        let (world, [alice, _]) = World::open(dir.path()).await;
+        assert_eq!(world.desk.resume_snarks().await.unwrap(), 1);
+        let (state, why, _) = ended(&alice, &snark).await;
+        assert!(state == "FAILED" && why.unwrap().contains("begun 3 times"));
+        assert_eq!(world.fake.begun(), 0);
+        world.fake.permits.add_permits(1);
+        let again = alice.create_snark(uploaded).await.unwrap();
+        assert_eq!(ended(&alice, &again).await.0, "SUCCEEDED", "its owner may try once more");
+    });
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, [alice, _]) = World::open(dir.path()).await;
+    let uploaded = alice.upload_receipt(succinct()).await.unwrap();
+    // All that the floor leaves alone, and a little.
+    world.disk.0.store(100_000_100, Ordering::SeqCst);
+    let told = said(alice.create_snark(uploaded.clone()).await);
+    assert!(told.contains("no room for Groth16 receipts"), "{told}");
+    assert!(world.desk.on_book(|book| book.open_snarks()).await.unwrap().is_empty());
+    world.disk.0.store(1_000_000_000, Ordering::SeqCst);
+    alice.create_snark(uploaded).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_of_an_upload_that_is_gone_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, [alice, _]) = World::open(dir.path()).await;
+    let row = SnarkRow {
+        id: Uuid::from_random([1; 16]),
+        tenant: Tenant("alice".to_owned()),
+        source: Uuid::from_random([2; 16]),
+        is_upload: true,
+        fingerprint: [1; 32],
+        created_ms: 1,
+        end: SnarkEnd::Open,
+    };
+    let snark = SnarkId { uuid: row.id.to_string() };
+    let write = |ended_ms| {
+        let row = row.clone();
+        world.desk.on_book(move |book| {
+            book.add_snark(&row)?;
+            book.end_snark(row.id, ended_ms, &Ok(b"a Groth16 receipt".to_vec()))
+        })
+    };
+    write(1).await.unwrap();
+    assert_eq!(world.desk.forget_snarks().await.unwrap(), 1);
+    assert!(said(snark.status(&alice).await).contains("no Groth16 receipt"));
+    write(unix_ms()).await.unwrap();
+    assert_eq!(world.desk.forget_snarks().await.unwrap(), 0, "its owner has a day to fetch it");
+}
+
+#[tokio::test]
+async fn what_has_ended_is_no_session_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, _) = World::open(dir.path()).await;
+    let alice = Tenant("alice".to_owned());
+    for (number, phase) in (1..).zip(["open", "assembling", "done", "failed"]) {
+        world.proving(number, phase).await;
+    }
+    world.session(5, Some(JobId([5; 16]))).await;
+    world.session(6, None).await;
+    let turn = world.desk.turn(&alice).await;
+    let count = async || {
+        let whose = alice.clone();
+        world.desk.on_book(move |book| book.count_open(&whose)).await.unwrap()
+    };
+    assert_eq!(count().await, 6);
+    assert_eq!(world.desk.settle(&alice, &turn).await.unwrap(), 3);
+    assert_eq!(count().await, 3);
+    world.jobs.lock().unwrap().clear();
+    assert_eq!(world.desk.settle(&alice, &turn).await.unwrap(), 1, "the one that executes");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_says_so_and_ends_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut world, [_alice, _]) = World::open(dir.path()).await;
+    let source = world.proving(1, "done").await.parse().unwrap();
+    let row = SnarkRow {
+        id: Uuid::from_random([1; 16]),
+        tenant: Tenant("alice".to_owned()),
+        source,
+        is_upload: false,
+        fingerprint: [1; 32],
+        created_ms: 1,
+        end: SnarkEnd::Open,
+    };
+    let written = row.clone();
+    world.desk.on_book(move |book| book.add_snark(&written)).await.unwrap();
+    world.answering.abort();
+    let _ = (&mut world.answering).await;
+    assert!(world.desk.door.job(JobId([1; 16])).await.unwrap_err().is_stopping());
+    assert!(of_store(&manyhands_blob::StoreError::Interrupted).is_stopping());
+    assert!(!Problem::internal("it is broken").is_stopping());
+    Arc::clone(&world.desk).shrink_to_end(row.clone()).await;
+    assert_eq!(world.desk.on_book(|book| book.open_snarks()).await.unwrap(), [row], "it is made after the restart");
 }
