@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manyhands_core::job::{Outcome, Phase};
 use manyhands_core::requester::{Event, Input};
 use manyhands_core::{Assumption, Parts};
-use manyhands_proto::message::{Bid, Lease, Response};
+use manyhands_proto::message::{Bid, Lease};
 use manyhands_proto::{BlobRef, NodeId, SegmentRange, Unit};
 use proptest::prelude::*;
 

@@ -12,6 +12,7 @@ mod node;
 mod pace;
 mod pair;
 mod prover;
+mod reputation;
 mod restart;
 mod room;
 mod scale;
