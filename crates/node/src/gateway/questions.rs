@@ -6,7 +6,7 @@ use manyhands_api::types::{GatewayStatus, JobStatus, JobSummary, Problem, Proble
 use manyhands_core::explain::Explanation;
 use manyhands_core::requester::Input;
 use manyhands_core::room::job_bytes;
-use manyhands_core::{JobSpec, Outcome, Priority, Restored};
+use manyhands_core::{JobSpec, Outcome, Priority, Restored, Ruling};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use tokio::sync::oneshot;
 
@@ -56,6 +56,8 @@ pub(crate) enum Question {
     Remove(JobId, To<Result<(), Problem>>),
     /// Say how the gateway is; the bytes used and the limit of its store are filled in by the door.
     Status(To<GatewayStatus>),
+    /// The operator says something of a node, or takes back what he said.
+    Rule(NodeId, Option<Ruling>, To<Result<(), Problem>>),
     /// Hold everything as it is now, for a back-up.
     Freeze(Box<Prepared>, To<Result<Frozen, Problem>>),
     /// Nothing is held any more.
@@ -74,6 +76,9 @@ impl Shell {
             Question::Stop(job, to) => drop(to.send(self.stop(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
+            Question::Rule(node, ruling, to) => {
+                drop(to.send(self.rule(node, ruling).map_err(|error| Self::database(&error))));
+            }
             Question::Freeze(prepared, to) => drop(to.send(prepared.freeze(&self.tasks.store))),
             Question::Thaw => self.db.empty_log(),
         }
