@@ -8,6 +8,7 @@ mod dispatch;
 mod explain;
 mod fake;
 mod leases;
+mod means;
 mod node;
 mod pace;
 mod pair;
