@@ -156,7 +156,7 @@ mod tests {
         for (wrong, why) in
             [("02020202", "more than one"), ("0101", "knows no node"), ("03030303", "knows no node"), ("", "knows no")]
         {
-            assert!(short(wrong).unwrap_err().to_string().contains(why), "{wrong}");
+            assert!(format!("{:?}", short(wrong).unwrap_err()).contains(why), "{wrong}");
         }
     }
 }
