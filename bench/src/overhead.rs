@@ -7,9 +7,12 @@
 //! together. The limit is 1: proving is all there is to do. Below it one can only come because execution overlaps with proving.
 #![allow(clippy::print_stdout)]
 
+mod machine;
+
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use machine::{machine, median};
 use manyhands_core::Outcome;
 use manyhands_e2e::gateway::{TestGateway, config};
 use manyhands_e2e::{guest, tiny_input};
@@ -96,29 +99,4 @@ async fn through_the_network(session: &Session) -> Result<f64> {
     node.await?.context("the node failed")?;
     gateway.stop().await?;
     Ok(seconds)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = values.get(middle).copied().unwrap_or(f64::NAN);
-    let lower = if values.len().is_multiple_of(2) {
-        values.get(middle.wrapping_sub(1)).copied().unwrap_or(upper)
-    } else {
-        upper
-    };
-    f64::midpoint(lower, upper)
-}
-
-/// Processor, cores and commit, for whoever reads the figures later.
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or(" unknown")
-        .trim_matches([' ', '\t', ':']);
-    let commit = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    format!("machine: {model}, {} cores; commit {commit}", manyhands_node::machine::cores())
 }

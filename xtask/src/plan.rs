@@ -142,7 +142,10 @@ mod tests {
         let release: Vec<String> = release_tests(&metadata()).iter().map(|step| step.args.join(" ")).collect();
         assert_eq!(
             release,
-            ["test --release --locked -p manyhands-worker -p manyhands-zkvm", "test --release --locked -p manyhands-e2e"]
+            [
+                "test --release --locked -p manyhands-worker -p manyhands-zkvm",
+                "test --release --locked -p manyhands-e2e"
+            ]
         );
         for step in clippy(&metadata(), &[]).iter().filter(|step| step.args.iter().any(|word| word == WORKER)) {
             assert!(step.args.contains(&"--release".to_owned()));

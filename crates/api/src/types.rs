@@ -1,7 +1,7 @@
 //! What travels over `/v1`, as JSON.
 
 use manyhands_core::view::{JobView, NodeView};
-use manyhands_core::{Outcome, Priority};
+use manyhands_core::{Outcome, Priority, Verdict};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,20 @@ pub struct GatewayStatus {
     /// Its jobs, newest first, at most 100.
     pub jobs: Vec<JobSummary>,
 }
+
+/// What the gateway's operator says of a node; the body of `PUT /v1/nodes/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRuling {
+    /// The word. Null takes back what was said before; what the node did is forgiven either way.
+    pub verdict: Option<Verdict>,
+    /// Why, for whoever looks at it later, and for the node: at most [`REASON_BYTES_MAX`].
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Longest reason of a [`NodeRuling`], in bytes: it goes to the node in one sentence.
+pub const REASON_BYTES_MAX: usize = 160;
 
 /// One line of a job list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

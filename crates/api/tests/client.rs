@@ -7,9 +7,10 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use manyhands_api::types::NodeRuling;
 use manyhands_api::{Client, ClientError, Gateway, JobRequest, ProblemKind};
-use manyhands_core::{Outcome, Priority};
-use manyhands_proto::{JobId, Po2};
+use manyhands_core::{Outcome, Priority, Verdict};
+use manyhands_proto::{JobId, NodeId, Po2};
 use support::{BACKUP, JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,6 +133,32 @@ async fn back_ups_are_asked_for_on_the_gateway_s_own_machine_only() {
         let (status, _) = served.problem(&format!("{method} /v1/backups HTTP/1.0\r\nHost: HOST"), b"").await;
         assert_eq!(status, 403, "{method}");
     }
+}
+
+#[tokio::test]
+async fn what_the_operator_says_of_a_node_is_heard_from_his_own_machine_only() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    let node = NodeId([0xAB; 32]);
+    let denied = NodeRuling { verdict: Some(Verdict::Denied), reason: "a lab's".to_owned() };
+    client.rule(node, &denied).await.unwrap();
+    client.rule(node, &NodeRuling { verdict: None, reason: String::new() }).await.unwrap();
+    let long = NodeRuling { reason: "x".repeat(161), ..denied.clone() };
+    let lines = NodeRuling { reason: "a\nb".to_owned(), ..denied.clone() };
+    for wrong in [long, lines] {
+        let error = client.rule(node, &wrong).await.unwrap_err();
+        assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::Invalid), "{error}");
+    }
+    let body = br#"{"verdict": "denied"}"#;
+    let put = "PUT /v1/nodes/12D3Koo HTTP/1.1\r\nHost: HOST\r\nContent-Length: 21";
+    let (status, problem) = served.problem(&format!("{put}\r\nX-Forwarded-For: 192.0.2.1"), body).await;
+    assert_eq!((status, problem.kind), (403, ProblemKind::Forbidden));
+    assert!(problem.message.contains("`manyhands nodes` there"), "{}", problem.message);
+    let unknown = br#"{"verdict": "banned"}"#;
+    assert_eq!(served.problem(put, unknown).await.0, 400);
+    let taken = served.fake.rulings.lock().unwrap().clone();
+    assert_eq!(taken.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [node.to_string(), node.to_string()]);
+    assert_eq!((&taken[0].1, taken[1].1.verdict), (&denied, None));
 }
 
 #[tokio::test]

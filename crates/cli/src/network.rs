@@ -98,6 +98,8 @@ impl Plan {
         config.bee_api.address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.node.memory_bytes = Some(self.memory_bytes());
         config.node.po2_max = self.po2_max.or(config.node.po2_max);
+        // Somebody sits at the machine and waits for it.
+        config.node.on_battery = true;
         config
     }
 

@@ -1,12 +1,13 @@
 //! What is known of each node: what it offers, how fast it was, whether it can be trusted with work now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::limits::ADDRESSES_MAX;
 use manyhands_proto::message::Capabilities;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{NodeId, Po2};
 
+use crate::reputation::Ruling;
 use crate::{Policy, Time};
 
 /// The address range that a node is reached from: an IPv4 /24 or an IPv6 /48. Nodes of one range are likely one operator's, and fail
@@ -76,6 +77,8 @@ pub struct Peer {
     pub blocked_until: Option<Time>,
     /// Why it was blocked last.
     pub blocked_for: Option<String>,
+    /// What the gateway's operator said of it.
+    pub ruling: Option<Ruling>,
     observed_ms: BTreeMap<(UnitKind, Po2), u64>,
 }
 
@@ -86,31 +89,27 @@ impl Peer {
             addresses: Vec::new(),
             capabilities: None,
             heard: now,
-            connected: true,
+            connected: false,
             valid: 0,
             delivered: 0,
             offences: 0,
             stumbles: 0,
             blocked_until: None,
             blocked_for: None,
+            ruling: None,
             observed_ms: BTreeMap::new(),
         }
     }
 
-    /// Whether it gets no lease at `now`.
-    pub fn is_blocked(&self, now: Time) -> bool {
-        self.blocked_until.is_some_and(|until| now < until)
-    }
-
-    /// Whether it has delivered often enough, without a failure since, to be no newcomer.
+    /// Whether it has delivered often enough, without a failure since, to be no newcomer; or the operator knows it.
     pub fn is_trusted(&self, policy: &Policy) -> bool {
-        self.valid >= policy.trusted_after
+        self.is_allowed() || self.valid >= policy.trusted_after
     }
 
     /// Leases that it may hold at once.
     pub fn slots(&self, policy: &Policy) -> usize {
         let slots = self.capabilities.as_ref().map_or(1, |offer| usize::from(offer.slots));
-        slots.min(policy.newcomer_slots.saturating_add(self.valid as usize))
+        if self.is_allowed() { slots } else { slots.min(policy.newcomer_slots.saturating_add(self.valid as usize)) }
     }
 
     /// Whether there is anything to predict its time for this kind of unit from.
@@ -139,14 +138,6 @@ impl Peer {
         seen.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or_else(|| policy.default_ms(kind, po2))
     }
 
-    /// Blocks the node, unless it is blocked for longer already.
-    fn block(&mut self, until: Time, reason: &str) {
-        if self.blocked_until.is_none_or(|old| old < until) {
-            self.blocked_until = Some(until);
-            self.blocked_for = Some(reason.to_owned());
-        }
-    }
-
     /// Takes a measured time into the prediction: the mean of the old prediction and the new time.
     fn observe(&mut self, kind: UnitKind, po2: Po2, elapsed_ms: u64) {
         let entry = self.observed_ms.entry((kind, po2)).or_insert(elapsed_ms);
@@ -163,7 +154,9 @@ impl Peer {
 /// All nodes that were heard of.
 #[derive(Debug, Clone, Default)]
 pub struct PeerBook {
-    peers: BTreeMap<NodeId, Peer>,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    /// Whose standing has changed and is to be written down.
+    pub(crate) changed: BTreeSet<NodeId>,
     newcomers: LossRate,
     all: LossRate,
 }
@@ -181,13 +174,18 @@ impl PeerBook {
 
     /// Notes that a node was heard of.
     pub fn heard(&mut self, now: Time, node: NodeId, policy: &Policy) -> &mut Peer {
-        if !self.peers.contains_key(&node) && self.peers.len() >= policy.peers_max {
-            self.forget_stalest();
-        }
-        let peer = self.peers.entry(node).or_insert_with(|| Peer::new(now));
+        let peer = self.known(now, node, policy);
         peer.heard = now;
         peer.connected = true;
         peer
+    }
+
+    /// A node, which need not be there.
+    pub(crate) fn known(&mut self, now: Time, node: NodeId, policy: &Policy) -> &mut Peer {
+        if !self.peers.contains_key(&node) && self.peers.len() >= policy.peers_max {
+            self.forget_stalest();
+        }
+        self.peers.entry(node).or_insert_with(|| Peer::new(now))
     }
 
     /// Notes what a node can do, and where it is.
@@ -224,7 +222,7 @@ impl PeerBook {
     }
 
     /// Counts a lease that delivered, or that did not.
-    fn count(&mut self, node: &NodeId, is_lost: bool, policy: &Policy) {
+    pub(crate) fn count(&mut self, node: &NodeId, is_lost: bool, policy: &Policy) {
         if !self.peers.get(node).is_some_and(|peer| peer.is_trusted(policy)) {
             self.newcomers.note(is_lost);
         }
@@ -249,28 +247,6 @@ impl PeerBook {
         }
     }
 
-    /// Gives a node that could not do a lease a rest, longer with each in a row.
-    pub fn stumble(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
-        if let Some(peer) = self.peers.get_mut(node) {
-            let doubled = policy.rest_ms.saturating_mul(1 << peer.stumbles.min(20));
-            peer.stumbles = peer.stumbles.saturating_add(1);
-            peer.block(now.after(doubled.min(policy.pause_ms)), reason);
-        }
-    }
-
-    /// Blocks a node that sent what no honest node sends. Returns until when.
-    pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
-        self.count(node, true, policy);
-        let peer = self.peers.get_mut(node)?;
-        let doubled = policy.block_ms.saturating_mul(1 << peer.offences.min(20));
-        let until = now.after(doubled.min(policy.block_ms_max));
-        peer.offences = peer.offences.saturating_add(1);
-        peer.valid = 0;
-        peer.delivered = 0;
-        peer.block(until, reason);
-        peer.blocked_until
-    }
-
     /// A node's lease was late when another's result came: it is a newcomer again, and known to take longer than `elapsed_ms`. With each
     /// such lease in a row it rests longer, for a node that takes work and never delivers looks just like this.
     pub fn late(&mut self, now: Time, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64, policy: &Policy) {
@@ -289,19 +265,10 @@ impl PeerBook {
         }
     }
 
-    /// Gives a node that let a lease lapse a rest.
-    pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
-        self.count(node, true, policy);
-        if let Some(peer) = self.peers.get_mut(node) {
-            let doubled = policy.pause_ms.saturating_mul(1 << peer.stumbles.min(20));
-            peer.stumbles = peer.stumbles.saturating_add(1);
-            peer.valid = 0;
-            peer.block(now.after(doubled.min(policy.block_ms_max)), reason);
-        }
-    }
-
+    /// Offenders are forgotten last, so that nobody is rid of a block by the coming of many; who was ruled on is never.
     fn forget_stalest(&mut self) {
-        let stalest = self.peers.iter().filter(|(_, peer)| !peer.connected).min_by_key(|(_, peer)| peer.heard);
+        let absent = self.peers.iter().filter(|(_, peer)| !peer.connected && peer.ruling.is_none());
+        let stalest = absent.min_by_key(|(_, peer)| (peer.offences > 0, peer.heard));
         if let Some(node) = stalest.map(|(node, _)| *node) {
             self.peers.remove(&node);
         }

@@ -38,6 +38,9 @@ pub struct Policy {
     pub block_ms: u64,
     /// The longest block. A day: machines are reinstalled and bugs are mended.
     pub block_ms_max: u64,
+    /// An offence this long after the last block's end counts as the first. A week: by then somebody has
+    /// looked at the machine.
+    pub forgive_ms: u64,
     /// Pause for a node that let a lease go silent or pass its deadline while connected: it may only be overloaded.
     pub pause_ms: u64,
     /// First rest of a node whose worker failed or that could not fetch; doubles with each such lease in a row, up to `pause_ms`. Without
@@ -116,6 +119,7 @@ impl Default for Policy {
             recursion_percent: 200,
             block_ms: 10 * 60_000,
             block_ms_max: 24 * 3_600_000,
+            forgive_ms: 7 * 24 * 3_600_000,
             pause_ms: 60_000,
             rest_ms: 5_000,
             stated_percent_max: 1_000,

@@ -12,6 +12,10 @@ use crate::room::Room;
 use crate::text::clip;
 use crate::time::Earliest;
 
+mod means;
+
+pub use means::Means;
+
 /// A question that a node asked. Given out by the machine, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u64);
@@ -76,6 +80,8 @@ pub enum Input {
     },
     /// Whether there is room for what the next lease brings. Until this is said there is.
     Room(Room),
+    /// What the machine spares for proving has changed. Until this is said it is all that the node offers.
+    Means(Means),
     /// The node shuts down: leases are given back.
     Leave,
 }
@@ -170,6 +176,8 @@ enum Will {
     Work,
     /// To end what it has: there is no room for more.
     End,
+    /// To end what it has: the machine's owner comes first.
+    Rest,
     /// Nothing more, ever.
     Leave,
 }
@@ -183,13 +191,18 @@ impl Question {
 /// The node's state machine.
 #[derive(Debug, Clone)]
 pub struct Prover {
+    /// What it offers now.
     capabilities: Capabilities,
+    /// What it offers when the machine spares all that its owner allows.
+    most: Capabilities,
     gateways: Gateways,
     slots: BTreeMap<LeaseId, Slot>,
     offers: BTreeMap<LeaseId, Offer>,
     questions: BTreeMap<Tag, Question>,
     tags: u64,
-    will: Will,
+    room: Room,
+    means: Means,
+    is_leaving: bool,
     commands: VecDeque<Command>,
 }
 
@@ -197,18 +210,21 @@ impl Prover {
     /// A node that can do this.
     pub fn new(capabilities: Capabilities) -> Self {
         Self {
+            most: capabilities.clone(),
+            means: Means::Work { memory_bytes: capabilities.memory_bytes },
             capabilities,
             gateways: Gateways::default(),
             slots: BTreeMap::new(),
             offers: BTreeMap::new(),
             questions: BTreeMap::new(),
             tags: 0,
-            will: Will::Work,
+            room: Room::Enough,
+            is_leaving: false,
             commands: VecDeque::new(),
         }
     }
 
-    /// What the node can do.
+    /// What the node can do now.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -234,6 +250,7 @@ impl Prover {
             Input::Progress { lease, remaining_ms } => self.progressed(now, lease, remaining_ms),
             Input::Cancelled { from, lease } => self.cancelled(from, lease),
             Input::Room(room) => self.found(room),
+            Input::Means(means) => self.spares(means),
             Input::Leave => self.leave(),
         }
         self.turn(now);
@@ -279,7 +296,7 @@ impl Prover {
 
     fn may_bid(&self) -> bool {
         let bidding = self.questions.values().any(|question| matches!(question, Question::Bid(_)));
-        self.will == Will::Work && !bidding && self.slots.len() < usize::from(self.capabilities.slots)
+        self.will() == Will::Work && !bidding && self.slots.len() < usize::from(self.capabilities.slots)
     }
 
     /// One bid at a time: an answer may fill the slot that the next one would offer.
@@ -362,16 +379,15 @@ impl Prover {
 
     /// Why a lease is not taken, if it is not.
     fn objection(&self, lease: &Lease) -> Option<FailReason> {
-        if !is_able(&self.capabilities, lease.id.unit.kind(), lease.po2) {
-            return Some(FailReason::Worker(format!(
-                "this node does not offer to {} at po2 {}",
-                lease.id.unit.kind(),
-                lease.po2
-            )));
+        let (kind, po2) = (lease.id.unit.kind(), lease.po2);
+        if !is_able(&self.most, kind, po2) {
+            return Some(FailReason::Worker(format!("this node does not offer to {} at po2 {}", kind, po2)));
         }
         let is_known = self.slots.contains_key(&lease.id) || self.offers.contains_key(&lease.id);
-        match self.will {
-            Will::Leave => Some(FailReason::Leaving),
+        match self.will() {
+            Will::Leave | Will::Rest => Some(FailReason::Leaving),
+            // It was offered a moment ago.
+            _ if !is_able(&self.capabilities, kind, po2) => Some(FailReason::Leaving),
             _ if is_known => Some(FailReason::Leaving),
             Will::End => Some(FailReason::Fetch("this node has no room for them now".to_owned())),
             Will::Work => None,
@@ -455,18 +471,6 @@ impl Prover {
         }
     }
 
-    /// Without room a node takes its bids back, and asks for no more work until there is room again; what it has it goes on with.
-    fn found(&mut self, room: Room) {
-        match (self.will, room) {
-            (Will::Leave, _) | (Will::End, Room::Short) => {}
-            (_, Room::Enough) => self.will = Will::Work,
-            (_, Room::Short) => {
-                self.will = Will::End;
-                self.withdraw();
-            }
-        }
-    }
-
     /// A bid of no slots takes the place of the one before it.
     fn withdraw(&mut self) {
         let bids: Vec<NodeId> = self.questions.values().filter_map(Question::bid_to).collect();
@@ -477,11 +481,15 @@ impl Prover {
     }
 
     fn leave(&mut self) {
-        self.will = Will::Leave;
+        self.is_leaving = true;
+        self.give_all_back(FailReason::Leaving);
+    }
+
+    fn give_all_back(&mut self, reason: FailReason) {
         let leases: Vec<LeaseId> = self.slots.keys().copied().collect();
         for lease in leases {
             self.commands.push_back(Command::Stop { lease });
-            self.give_back(lease, FailReason::Leaving);
+            self.give_back(lease, reason.clone());
         }
     }
 

@@ -9,7 +9,8 @@ use manyhands_proto::{JobId, LeaseId, NodeId};
 use crate::bids::Bids;
 use crate::holding::Holding;
 use crate::job::Job;
-use crate::peers::{Origin, PeerBook};
+use crate::peers::{Origin, Peer, PeerBook};
+use crate::reputation::Ruling;
 use crate::text::clip;
 use crate::timers::{Timers, Wake};
 use crate::{Policy, ProofSystem, Time};
@@ -226,6 +227,8 @@ impl<P: ProofSystem> Requester<P> {
             }
             Input::Located { node, addresses } => self.peers.locate(now, node, addresses, &self.policy),
             Input::Gone { node } => self.gone(now, node),
+            Input::Rule { node, ruling } => self.rule(now, node, ruling),
+            Input::Recall { node, standing } => self.peers.recall(now, node, standing, &self.policy),
             Input::Misbehaved { node, reason } => {
                 self.peers.heard(now, node, &self.policy);
                 self.peers.offend(now, &node, &reason, &self.policy);
@@ -381,9 +384,8 @@ impl<P: ProofSystem> Requester<P> {
 
     /// What a blocked node is told.
     fn refusal_of_blocked(&self, now: Time, node: &NodeId) -> Option<Response> {
-        let peer = self.peers.get(node).filter(|peer| peer.is_blocked(now))?;
-        let reason = clip(peer.blocked_for.as_deref().unwrap_or_default());
-        Some(Response::Refused { reason, retry_ms: peer.blocked_until?.since(now) })
+        let bar = self.peers.get(node)?.bar(now)?;
+        Some(Response::Refused { reason: clip(&bar.reason), retry_ms: bar.left_ms.unwrap_or(self.policy.block_ms) })
     }
 
     /// Lets go of the bid of a node that was blocked while it waited.
@@ -425,6 +427,19 @@ impl<P: ProofSystem> Requester<P> {
     fn release_bid(&mut self, node: &NodeId) {
         if let Some(bid) = self.bids.remove(node) {
             self.answer(bid.ask, Response::Wait { retry_ms: 0 });
+        }
+    }
+
+    /// The operator's word counts at once: what a denied node works on is taken back.
+    fn rule(&mut self, now: Time, node: NodeId, ruling: Option<Ruling>) {
+        self.peers.rule(now, node, ruling, &self.policy);
+        self.refuse_if_blocked(now, &node);
+        if !self.peers.get(&node).is_some_and(Peer::is_denied) {
+            return;
+        }
+        for lease in self.holding.of(&node).collect::<Vec<_>>() {
+            self.lose(now, node, lease, "the gateway's operator has denied it");
+            self.out.command(Command::Cancel { node, lease });
         }
     }
 

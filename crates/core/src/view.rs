@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::step3_dispatch::is_able;
 use crate::job::{Job, Phase, Tally, UnitState};
-use crate::{Outcome, Priority, ProofSystem, Requester, Sizing, Time};
+use crate::{Outcome, Priority, ProofSystem, Requester, Sizing, Time, Verdict};
 
 /// A job as a person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +117,11 @@ pub struct NodeView {
     pub offences: u32,
     /// Why it gets no work now, if it does not.
     pub blocked: Option<String>,
-    /// Milliseconds until it may get work again.
+    /// Milliseconds until it may get work again; nothing if that is up to the operator.
     pub blocked_ms: Option<u64>,
+    /// What the operator said of it.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
 }
 
 /// Why a job cannot be taken now.
@@ -178,7 +181,7 @@ impl<P: ProofSystem> Requester<P> {
     pub fn view_nodes(&self, now: Time) -> Vec<NodeView> {
         let view = |(node, peer): (&NodeId, &crate::peers::Peer)| {
             let offer = peer.capabilities.as_ref();
-            let blocked_ms = peer.blocked_until.map(|until| until.since(now)).filter(|ms| *ms > 0);
+            let bar = peer.bar(now);
             NodeView {
                 node: *node,
                 connected: peer.connected,
@@ -188,12 +191,14 @@ impl<P: ProofSystem> Requester<P> {
                 zkvm: offer.map(|offer| offer.zkvm.clone()),
                 valid: peer.valid,
                 offences: peer.offences,
-                blocked: blocked_ms.and(peer.blocked_for.clone()),
-                blocked_ms,
+                blocked_ms: bar.as_ref().and_then(|bar| bar.left_ms),
+                blocked: bar.map(|bar| bar.reason),
+                verdict: peer.ruling.as_ref().map(|ruling| ruling.verdict),
             }
         };
-        // A peer that is connected and neither offered work nor did harm is no node.
-        let is_node = |peer: &crate::peers::Peer| peer.capabilities.is_some() || peer.offences > 0;
+        // A peer that is connected and neither offered work nor did harm is no node, unless the operator spoke of it.
+        let is_node =
+            |peer: &crate::peers::Peer| peer.capabilities.is_some() || peer.offences > 0 || peer.ruling.is_some();
         self.peers().iter().filter(|(_, peer)| is_node(peer)).map(view).collect()
     }
 
@@ -236,7 +241,7 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     pub(crate) fn offers(&self) -> impl Iterator<Item = (&NodeId, &manyhands_proto::message::Capabilities)> {
-        let peers = self.peers().iter().filter(|(_, peer)| peer.connected);
+        let peers = self.peers().iter().filter(|(_, peer)| peer.connected && !peer.is_denied());
         let offers = peers.filter_map(|(node, peer)| Some((node, peer.capabilities.as_ref()?)));
         offers.filter(|(_, offer)| offer.zkvm == self.zkvm())
     }

@@ -30,4 +30,5 @@ mod loopback;
 
 pub use config::{Config, ConfigError};
 pub use error::StartError;
+pub use manyhands_net::node_of_text;
 pub use store::open as open_store;

@@ -41,6 +41,11 @@ pub fn memory_per_slot_bytes(slots: u8) -> u64 {
     memory_bytes() / 2 / u64::from(slots.max(1))
 }
 
+/// Memory that is left to others unless the owner says otherwise: a sixteenth of the machine, which is what its kernel keeps files in.
+pub fn keep_free_bytes() -> u64 {
+    memory_bytes() / 16
+}
+
 /// The largest segment to offer: what fits into a slot's memory, or what the owner allows if that is less.
 pub fn po2_max(memory_bytes: u64, allowed: Option<Po2>) -> Option<Po2> {
     let fits = Po2::largest_for(memory_bytes)?;

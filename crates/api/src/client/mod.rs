@@ -10,14 +10,14 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use manyhands_core::explain::Explanation;
-use manyhands_proto::JobId;
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
+use manyhands_proto::{JobId, NodeId};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
 
 use crate::types::{
-    Backups, BegunBackup, GatewayStatus, Health, JobRequest, JobStatus, Problem, ProblemKind, SERVICE_HEADER,
-    Submitted, Uploaded,
+    Backups, BegunBackup, GatewayStatus, Health, JobRequest, JobStatus, NodeRuling, Problem, ProblemKind,
+    SERVICE_HEADER, Submitted, Uploaded,
 };
 pub use error::ClientError;
 pub use watch::Watch;
@@ -156,6 +156,15 @@ impl Client {
     /// [`ClientError`].
     pub async fn log(&self, job: JobId) -> Result<Vec<u8>, ClientError> {
         self.fetch(&format!("v1/jobs/{job}/log"), "log", 2 * GUEST_LOG_BYTES_MAX as u64, ASK_TIME).await
+    }
+
+    /// Says something of a node, or takes back what was said. Gateways hear their own machine only.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rule(&self, node: NodeId, ruling: &NodeRuling) -> Result<(), ClientError> {
+        let request = self.request(Method::PUT, &format!("v1/nodes/{node}"), SUBMIT_TIME);
+        self.send(request.json(ruling)).await.map(drop)
     }
 
     /// Begins a back-up of the gateway's data directory; [`Client::backups`] tells how far it is. Gateways refuse other machines.

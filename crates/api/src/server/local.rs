@@ -1,4 +1,4 @@
-//! Who asks from this machine. What only the gateway's owner may ask for, as a back-up, is for those alone, whatever address the door listens on.
+//! Who asks from this machine. What only the gateway's owner may ask for, as a back-up or who may work, is for those alone, whatever address the door listens on.
 //!
 //! A request from another machine does not count as local. One that a program on this machine passes on for somebody else does, unless it shows:
 //! proxies say so in a header or speak HTTP/1.0 to what is behind them, as nginx does if nobody configures it otherwise. A proxy that does neither,
@@ -33,17 +33,26 @@ impl Origin {
     }
 }
 
-/// Lets through what was asked for on this machine, as far as that can be told; a connection of which nothing is known was not.
+/// Lets through what was asked for on this machine, as far as that can be told; a connection of which nothing is known was not. `what` is asked
+/// for, for people, and by which of our commands.
 ///
 /// # Errors
 /// [`ProblemKind::Forbidden`].
-pub(super) fn check(origin: Option<Origin>, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check(
+    origin: Option<Origin>,
+    version: Version,
+    headers: &HeaderMap,
+    what: &str,
+    command: &str,
+) -> Result<(), Problem> {
     let is_local = origin.is_some_and(|origin| origin.is_local);
     if is_local && version > Version::HTTP_10 && !headers.keys().any(|name| is_of_proxy(name.as_str())) {
         return Ok(());
     }
-    let message = "back-ups are the business of the gateway's owner: ask on its own machine with HTTP/1.1, and not through a proxy \
-                   (`manyhands backup` there, or through a tunnel, ssh -L)";
+    let message = format!(
+        "{what} is the business of the gateway's owner: ask on its own machine with HTTP/1.1, and not through a proxy (`manyhands {command}` \
+         there, or through a tunnel, ssh -L)"
+    );
     Err(Problem::new(ProblemKind::Forbidden, message))
 }
 
@@ -54,6 +63,10 @@ fn is_of_proxy(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn checked(origin: Option<Origin>, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+        check(origin, version, headers, "this", "that")
+    }
 
     fn origin(peer: &str, here: &str) -> Origin {
         Origin::of(peer.parse().unwrap(), Some(here.parse().unwrap()))
@@ -70,14 +83,14 @@ mod tests {
             ("192.0.2.1:9", "192.0.2.1:7171"),
             ("[::ffff:192.0.2.1]:9", "192.0.2.1:7171"),
         ] {
-            assert_eq!(check(Some(origin(peer, here)), Version::HTTP_11, &none), Ok(()), "{peer} at {here}");
+            assert_eq!(checked(Some(origin(peer, here)), Version::HTTP_11, &none), Ok(()), "{peer} at {here}");
         }
         for (peer, here) in [("192.0.2.2:9", "192.0.2.1:7171"), ("[2001:db8::1]:9", "[2001:db8::2]:7171")] {
-            let problem = check(Some(origin(peer, here)), Version::HTTP_11, &none).unwrap_err();
+            let problem = checked(Some(origin(peer, here)), Version::HTTP_11, &none).unwrap_err();
             assert_eq!(problem.kind, ProblemKind::Forbidden, "{peer}");
         }
-        assert!(check(None, Version::HTTP_11, &none).is_err(), "nothing is known");
-        assert!(check(Some(Origin::of("192.0.2.1:9".parse().unwrap(), None)), Version::HTTP_11, &none).is_err());
+        assert!(checked(None, Version::HTTP_11, &none).is_err(), "nothing is known");
+        assert!(checked(Some(Origin::of("192.0.2.1:9".parse().unwrap(), None)), Version::HTTP_11, &none).is_err());
     }
 
     #[test]
@@ -86,10 +99,10 @@ mod tests {
         let others = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-server", "x-forwarded"];
         for name in PROXY_HEADERS.into_iter().chain(others) {
             let headers = [(axum::http::HeaderName::from_static(name), "x".parse().unwrap())].into_iter().collect();
-            assert!(check(here, Version::HTTP_11, &headers).is_err(), "{name}");
+            assert!(checked(here, Version::HTTP_11, &headers).is_err(), "{name}");
         }
         let usual = [(axum::http::header::ACCEPT, "*/*".parse().unwrap())].into_iter().collect();
-        assert_eq!(check(here, Version::HTTP_11, &usual), Ok(()));
-        assert!(check(here, Version::HTTP_10, &usual).is_err(), "as nginx passes it on");
+        assert_eq!(checked(here, Version::HTTP_11, &usual), Ok(()));
+        assert!(checked(here, Version::HTTP_10, &usual).is_err(), "as nginx passes it on");
     }
 }

@@ -33,7 +33,9 @@ use tokio::task::JoinSet;
 pub use guard::check as check_host;
 pub use openapi::OPENAPI;
 
-use crate::types::{Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded};
+use crate::types::{
+    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, Submitted, Uploaded,
+};
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};
 
 /// What stands behind the door.
@@ -64,6 +66,9 @@ pub trait Gateway: Send + Sync + 'static {
     fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The gateway and its fleet.
     fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
+    /// Notes what the operator says of a node, named by its peer id or its id in hex. It is on disk when this returns. Asked for on the
+    /// gateway's own machine only.
+    fn rule(&self, node: &str, ruling: NodeRuling) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Begins a back-up. Asked for on the gateway's own machine only, as far as that can be told.
     fn back_up(&self) -> impl Future<Output = Result<BegunBackup, Problem>> + Send;
     /// The back-ups that are there, and the one under way. Asked for as [`Gateway::back_up`] is.

@@ -40,6 +40,7 @@ mod tests {
         let taken = [
             ("put /v1/programs", PROGRAM_BYTES_MAX),
             ("put /v1/inputs", STREAMED_INPUT_BYTES_MAX),
+            ("put /v1/nodes/{id}", JSON_BYTES_MAX),
             ("post /v1/jobs", JSON_BYTES_MAX),
             ("put /images/{id}", PROGRAM_BYTES_MAX),
             ("put /inputs/{id}", STREAMED_INPUT_BYTES_MAX),

@@ -22,7 +22,7 @@ use super::respond::{self, Answer};
 use super::spool::receive;
 use super::{Gateway, body, events, guard, openapi};
 use crate::bonsai::refusal;
-use crate::types::{API_VERSION, Health, JobRequest, Problem, ProblemKind};
+use crate::types::{API_VERSION, Health, JobRequest, NodeRuling, Problem, ProblemKind, REASON_BYTES_MAX};
 
 struct Door<G> {
     gateway: Arc<G>,
@@ -51,6 +51,7 @@ pub(super) fn router<G: Gateway>(
         .route("/v1/status", get(status::<G>))
         .route("/v1/programs", put(program::<G>))
         .route("/v1/inputs", put(input::<G>))
+        .route("/v1/nodes/{id}", put(rule::<G>))
         .route("/v1/backups", get(backups::<G>).post(back_up::<G>))
         .route("/v1/jobs", post(submit::<G>))
         .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
@@ -110,6 +111,31 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     answer(StatusCode::OK, stored.await)
 }
 
+async fn rule<G: Gateway>(
+    State(door): Shared<G>,
+    origin: Option<Extension<Origin>>,
+    Id(id): Id,
+    version: Version,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let ruled = async {
+        local::check(origin.map(|Extension(origin)| origin), version, &headers, "who may work for a gateway", "nodes")?;
+        let bytes = body::read(&headers, body, JSON_BYTES_MAX, "the word on a node").await?;
+        let said: NodeRuling = body::json(&bytes)
+            .map_err(|error| Problem::invalid(format!("the body is no word on a node in JSON: {error}")))?;
+        if said.reason.len() > REASON_BYTES_MAX || said.reason.chars().any(char::is_control) {
+            let message = format!("a reason is one line of at most {REASON_BYTES_MAX} bytes");
+            return Err(Problem::invalid(message));
+        }
+        in_time(door.gateway.rule(&id, said)).await
+    };
+    match ruled.await {
+        Ok(()) => respond::empty(StatusCode::NO_CONTENT),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
 async fn back_up<G: Gateway>(
     State(door): Shared<G>,
     origin: Option<Extension<Origin>>,
@@ -117,7 +143,7 @@ async fn back_up<G: Gateway>(
     headers: HeaderMap,
 ) -> Answer {
     let begun = async {
-        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers, "a back-up", "backup")?;
         in_time(door.gateway.back_up()).await
     };
     answer(StatusCode::ACCEPTED, begun.await)
@@ -130,7 +156,7 @@ async fn backups<G: Gateway>(
     headers: HeaderMap,
 ) -> Answer {
     let found = async {
-        local::check(origin.map(|Extension(origin)| origin), version, &headers)?;
+        local::check(origin.map(|Extension(origin)| origin), version, &headers, "a back-up", "backup")?;
         in_time(door.gateway.backups()).await
     };
     answer(StatusCode::OK, found.await)
@@ -193,13 +219,13 @@ async fn log<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/backups, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/nodes/ID, /v1/backups, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
                  /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }
 
 async fn not_allowed() -> Answer {
-    let message = "this path does not take this method: programs and inputs are PUT, jobs and back-ups are POSTed, the rest is read with GET, and \
+    let message = "this path does not take this method: programs, inputs and words on nodes are PUT, jobs and back-ups are POSTed, the rest is read with GET, and \
                    DELETE stops a job";
     respond::problem(&Problem::new(ProblemKind::NotAllowed, message))
 }

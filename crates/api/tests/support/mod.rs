@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use manyhands_api::types::{Backups, BegunBackup};
+use manyhands_api::types::{Backups, BegunBackup, NodeRuling};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
@@ -42,6 +42,7 @@ pub struct Fake {
     pub jobs: Mutex<Vec<JobRequest>>,
     pub receipts: Mutex<BTreeMap<JobId, Vec<u8>>>,
     pub aborted: Mutex<Vec<JobId>>,
+    pub rulings: Mutex<Vec<(String, NodeRuling)>>,
     pub refusal: Mutex<Option<Problem>>,
     /// Room for inputs, if it is bounded.
     pub room_bytes: Mutex<Option<u64>>,
@@ -78,6 +79,11 @@ impl Gateway for Fake {
         let bytes = std::fs::read(file.path()).unwrap();
         assert_eq!(bytes.len() as u64, size_bytes);
         self.keep(bytes, None)
+    }
+
+    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
+        self.rulings.lock().unwrap().push((node.to_owned(), ruling));
+        Ok(())
     }
 
     async fn back_up(&self) -> Result<BegunBackup, Problem> {

@@ -10,7 +10,7 @@ use manyhands_api::bonsai::Bonsai;
 use manyhands_api::bonsai::types::{
     CreateSession, Quotas, SessionStatus, SnarkStatus, State, Stats, Tenant, Upload, Uuid,
 };
-use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Incident, JobSummary};
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Incident, JobSummary, NodeRuling};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
@@ -18,7 +18,7 @@ use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::job::UnitState;
 use manyhands_core::sizing::{BoundBy, SizeOption};
 use manyhands_core::view::{JobView, LeaseView, NodeView, ResultView};
-use manyhands_core::{Outcome, Priority, Sizing, Tally};
+use manyhands_core::{Outcome, Priority, Sizing, Tally, Verdict};
 use manyhands_proto::message::Blame;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Unit};
@@ -277,6 +277,14 @@ impl Gateway for World {
         Ok(Uploaded { blob: reference(&std::fs::read(file.path()).unwrap()), image_id: None })
     }
 
+    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
+        match (node.len(), ruling.verdict) {
+            (64, _) => Ok(()),
+            (_, Some(_)) => Err(Problem::invalid("that is no node")),
+            (_, None) => Err(Problem::new(ProblemKind::NoSpace, "the disk is full")),
+        }
+    }
+
     async fn back_up(&self) -> Result<BegunBackup, Problem> {
         Ok(BegunBackup { name: BACKUP.to_owned() })
     }
@@ -364,6 +372,7 @@ impl Gateway for World {
             offences: 2,
             blocked: Some("a wrong proof".to_owned()),
             blocked_ms: Some(3),
+            verdict: Some(Verdict::Allowed),
         };
         let unknown = NodeView {
             po2_max: None,
@@ -372,6 +381,7 @@ impl Gateway for World {
             zkvm: None,
             blocked: None,
             blocked_ms: None,
+            verdict: None,
             ..known.clone()
         };
         let summary = |(job, run): (&JobId, &Run)| JobSummary {

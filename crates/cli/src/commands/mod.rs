@@ -10,6 +10,7 @@ mod explain;
 mod gateway;
 mod keys;
 mod node;
+mod nodes;
 mod prove;
 mod segment;
 pub mod sim;
@@ -59,6 +60,9 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Starts a small network in a temporary directory, proves a program on it, and ends it.
     Demo(demo::DemoArgs),
+    /// Says which nodes a gateway gives work to, beside what it sees of them itself; asked for on its own machine.
+    #[command(subcommand)]
+    Nodes(nodes::NodesCommand),
     /// Has a gateway back up its data directory while it runs; asked for on its own machine.
     Backup(backup::BackupArgs),
     /// Makes, lists and revokes the keys of a gateway's Bonsai API.
@@ -84,6 +88,7 @@ impl Command {
             Self::Status(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Doctor(args) => args.json,
+            Self::Nodes(command) => command.wants_json(),
             Self::Backup(args) => args.json,
             Self::Keys(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
@@ -109,6 +114,7 @@ impl Command {
             Self::Gateway(args) => daemon(gateway::run(args)),
             Self::Node(args) => daemon(node::run(args)),
             Self::Demo(args) => small(demo::run(args)),
+            Self::Nodes(command) => small(nodes::run(command)),
             Self::Backup(args) => small(backup::run(args)),
             Self::Keys(command) => keys::run(command),
             Self::Config(command) => config::run(&command),

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use manyhands_node::prover::{self, NodeReady};
+use manyhands_node::config::NodeConfig;
+use manyhands_node::prover::{self, Hours, NodeReady};
 use manyhands_proto::Po2;
 
 use crate::daemon::{DaemonOptions, ReadyLine, start_logging};
@@ -30,6 +31,22 @@ pub struct NodeArgs {
     /// Threads of one worker [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// When to work, local time: 22:00-07:00, several with commas [default: always].
+    #[arg(long, value_name = "SPANS")]
+    hours: Option<Hours>,
+    /// Works also while the machine runs on its battery.
+    #[arg(long)]
+    on_battery: bool,
+    /// Megabytes of memory that are left to other programs: with less the node offers smaller segments, then none [default: a sixteenth of
+    /// the machine].
+    #[arg(long, value_name = "MB")]
+    keep_free_mb: Option<u64>,
+    /// Rests while other programs use more of the processors [default: never].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    rest_above_busy: Option<u8>,
+    /// Rests while programs wait for memory or the disk during more of the time [default: never].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    rest_above_pressure: Option<u8>,
     #[command(flatten)]
     daemon: DaemonOptions,
 }
@@ -41,16 +58,27 @@ pub async fn run(args: NodeArgs) -> Result<ExitCode, Failure> {
     if !args.gateway.is_empty() {
         config.node.gateways.clone_from(&args.gateway);
     }
-    config.node.po2_max = args.po2_max.or(config.node.po2_max);
-    config.node.memory_bytes =
-        args.memory_mb.map(|megabytes| megabytes.saturating_mul(1_000_000)).or(config.node.memory_bytes);
-    config.node.slots = args.slots.unwrap_or(config.node.slots);
-    config.node.threads = args.threads.or(config.node.threads);
+    args.apply(&mut config.node);
     config.check()?;
     let gateways = config.node.gateways.join("\n");
     let ready = |ready: NodeReady| args.daemon.announce(&ready_line(&ready), &banner(&ready, &gateways));
     prover::run(config, ready, args.daemon.shutdown()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl NodeArgs {
+    fn apply(&self, node: &mut NodeConfig) {
+        let bytes = |megabytes: Option<u64>| megabytes.map(|megabytes| megabytes.saturating_mul(1_000_000));
+        node.po2_max = self.po2_max.or(node.po2_max);
+        node.memory_bytes = bytes(self.memory_mb).or(node.memory_bytes);
+        node.slots = self.slots.unwrap_or(node.slots);
+        node.threads = self.threads.or(node.threads);
+        node.hours = self.hours.clone().unwrap_or_else(|| node.hours.clone());
+        node.on_battery |= self.on_battery;
+        node.keep_free_bytes = bytes(self.keep_free_mb).or(node.keep_free_bytes);
+        node.busy_percent_max = self.rest_above_busy.or(node.busy_percent_max);
+        node.pressure_percent_max = self.rest_above_pressure.or(node.pressure_percent_max);
+    }
 }
 
 fn ready_line(ready: &NodeReady) -> ReadyLine {

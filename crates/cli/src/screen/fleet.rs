@@ -2,6 +2,7 @@
 
 use manyhands_api::GatewayStatus;
 use manyhands_api::types::JobSummary;
+use manyhands_core::Verdict;
 use manyhands_core::view::NodeView;
 
 use super::Paint;
@@ -13,13 +14,7 @@ pub fn lines(address: &str, status: &GatewayStatus, paint: Paint) -> Vec<String>
     let mut lines = vec![format!("{} at {address}", paint.bold("gateway"))];
     lines.extend(pairs(&facts(status)).into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
-    lines.push(format!("{}{}", paint.bold("nodes"), if status.nodes.is_empty() { ": none" } else { "" }));
-    if status.nodes.is_empty() {
-        let address = status.addresses.first().map_or("ADDRESS", String::as_str);
-        lines.push(format!("  start one with `manyhands node --gateway {address}`"));
-    } else {
-        lines.extend(nodes(&status.nodes).into_iter().map(|line| format!("  {line}")));
-    }
+    lines.extend(fleet(status, paint));
     lines.push(String::new());
     lines.push(format!("{}{}", paint.bold("jobs"), if status.jobs.is_empty() { ": none" } else { "" }));
     if status.jobs.is_empty() {
@@ -28,6 +23,17 @@ pub fn lines(address: &str, status: &GatewayStatus, paint: Paint) -> Vec<String>
         lines.extend(jobs(&status.jobs).into_iter().map(|line| format!("  {line}")));
     }
     lines
+}
+
+/// Its nodes.
+pub fn fleet(status: &GatewayStatus, paint: Paint) -> Vec<String> {
+    if status.nodes.is_empty() {
+        let address = status.addresses.first().map_or("ADDRESS", String::as_str);
+        let next = format!("  start one with `manyhands node --gateway {address}`");
+        return vec![format!("{}: none", paint.bold("nodes")), next];
+    }
+    let rows = nodes(&status.nodes).into_iter().map(|line| format!("  {line}"));
+    std::iter::once(paint.bold("nodes")).chain(rows).collect()
 }
 
 fn facts(status: &GatewayStatus) -> Vec<(&'static str, String)> {
@@ -55,14 +61,16 @@ fn nodes(nodes: &[NodeView]) -> Vec<String> {
     ];
     let text = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
     let row = |node: &NodeView| {
-        let state = match (node.connected, &node.blocked) {
-            (false, _) => "gone",
-            (true, Some(_)) => "blocked",
-            (true, None) => "ready",
+        let state = match (node.verdict, node.connected, &node.blocked) {
+            (Some(Verdict::Denied), ..) => "denied",
+            (_, false, _) => "gone",
+            (_, true, Some(_)) => "blocked",
+            (_, true, None) => "ready",
         };
         let note = match (&node.blocked, node.blocked_ms) {
             (Some(why), Some(left_ms)) => format!("{} (about {} more)", printable(why), guess(left_ms)),
             (Some(why), None) => printable(why),
+            (None, _) if node.verdict == Some(Verdict::Allowed) => "allowed by the operator".to_owned(),
             (None, _) => String::new(),
         };
         vec![
@@ -138,8 +146,16 @@ mod tests {
             offences: 0,
             blocked: blocked.map(str::to_owned),
             blocked_ms: blocked.map(|_| 60_000),
+            verdict: None,
         };
-        status.nodes = vec![node(1, true, None), node(2, true, Some("a lease went silent")), node(3, false, None)];
+        let denied = NodeView {
+            verdict: Some(Verdict::Denied),
+            blocked_ms: None,
+            ..node(4, true, Some("denied by this gateway's operator"))
+        };
+        let allowed = NodeView { verdict: Some(Verdict::Allowed), ..node(5, true, None) };
+        let silent = node(2, true, Some("a lease went silent"));
+        status.nodes = vec![node(1, true, None), silent, node(3, false, None), denied, allowed];
         let note = Some("no node is connected".to_owned());
         status.jobs = vec![JobSummary {
             job: JobId([9; 16]),
@@ -160,6 +176,9 @@ mod tests {
                 .any(|line| line.contains("blocked") && line.ends_with("a lease went silent (about 60 s more)"))
         );
         assert!(shown.iter().any(|line| line.contains("03030303  gone")));
+        let ends = |start: &str, end| shown.iter().any(|line| line.contains(start) && line.ends_with(end));
+        assert!(ends("04040404  denied", "  denied by this gateway's operator"), "{shown:#?}");
+        assert!(ends("05050505  ready", "  allowed by the operator"), "{shown:#?}");
         assert!(
             shown.contains(&format!("  {}  open   high        2/7  no node is connected", "09".repeat(16))),
             "{shown:#?}"

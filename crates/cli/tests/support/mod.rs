@@ -6,11 +6,11 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup};
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, NodeRuling};
 use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded, serve};
 use manyhands_core::explain::Explanation;
 use manyhands_core::job::UnitState;
-use manyhands_core::view::{JobView, ResultView};
+use manyhands_core::view::{JobView, NodeView, ResultView};
 use manyhands_core::{Outcome, Priority};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
 use tempfile::NamedTempFile;
@@ -38,6 +38,9 @@ pub struct Script {
     pub uploads: Mutex<Vec<Vec<u8>>>,
     pub requests: Mutex<Vec<JobRequest>>,
     pub aborted: Mutex<Vec<JobId>>,
+    /// Nodes that it says it knows.
+    pub nodes: Vec<NodeView>,
+    pub rulings: Mutex<Vec<(String, NodeRuling)>>,
     /// The question that it takes and never answers.
     pub silent_at: Option<&'static str>,
     /// Why it makes no back-up.
@@ -84,6 +87,11 @@ impl Gateway for Script {
 
     async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
         Ok(Uploaded { blob: self.keep(std::fs::read(file.path()).unwrap()), image_id: None })
+    }
+
+    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
+        self.rulings.lock().unwrap().push((node.to_owned(), ruling));
+        Ok(())
     }
 
     async fn back_up(&self) -> Result<BegunBackup, Problem> {
@@ -149,7 +157,7 @@ impl Gateway for Script {
             recursion: true,
             store_used_bytes: 1,
             store_limit_bytes: 2,
-            nodes: Vec::new(),
+            nodes: self.nodes.clone(),
             jobs: Vec::new(),
         })
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use manyhands_proto::message::{Lease, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
-use super::{AskId, Command, Context, Requester, has_free_slot};
+use super::{AskId, Command, Context, Event, Requester, has_free_slot};
 use crate::bids::Place;
 use crate::job::ready::Class;
 use crate::job::step3_dispatch::is_able;
@@ -66,6 +66,10 @@ impl<P: ProofSystem> Requester<P> {
 
     /// Matches what has changed, and announces what is left.
     pub(super) fn settle(&mut self, now: Time) {
+        let changed = self.peers.take_changed();
+        if !changed.is_empty() {
+            self.out.event(Event::Standings { changed });
+        }
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {
             if let Some(job) = self.jobs.get(id) {

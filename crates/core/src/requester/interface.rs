@@ -7,6 +7,7 @@ use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2, Unit};
 
 use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, RequestInfo, Restored, SegmentInfo};
 use crate::peers::Origin;
+use crate::reputation::{Ruling, Standing};
 use crate::{Checked, ProofSystem, Refusal, Sizing, Survey};
 
 /// A question of a peer that waits for its answer. Given out by the caller, never reused.
@@ -163,6 +164,20 @@ pub enum Input<P: ProofSystem> {
         /// The node.
         node: NodeId,
     },
+    /// The operator says something of a node, or takes back what he said.
+    Rule {
+        /// The node.
+        node: NodeId,
+        /// His word.
+        ruling: Option<Ruling>,
+    },
+    /// A node's standing is known from before a restart.
+    Recall {
+        /// The node.
+        node: NodeId,
+        /// What was written down.
+        standing: Standing,
+    },
     /// A peer sent what is no message of the protocol.
     Misbehaved {
         /// The peer.
@@ -317,6 +332,11 @@ pub enum Event {
         node: NodeId,
         /// Why, and whose fault it is.
         refusal: Refusal,
+    },
+    /// What is held against nodes, or for them, has changed: it is to outlive a restart.
+    Standings {
+        /// All that have changed, as they are now.
+        changed: Vec<(NodeId, Standing)>,
     },
     /// A job's receipt is there.
     JobDone {

@@ -2,7 +2,7 @@
 
 use manyhands_core::job::{ExecutionInfo, JobSpec, Outcome, Restored, SegmentInfo};
 use manyhands_core::requester::{AskId, Input};
-use manyhands_core::{Checked, Origin, Priority, Refusal};
+use manyhands_core::{Checked, Origin, Priority, Refusal, Ruling};
 use manyhands_proto::message::{Bid, Blame, FailReason, Stage};
 use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, SegmentRange, Unit};
 
@@ -97,6 +97,10 @@ impl Gateway {
                 Input::Assembled { job: self.job(job), result }
             }
             Step::Gone { node: which } => Input::Gone { node: node(which + 1) },
+            Step::Rule { node: which, denied } => {
+                let ruling = Ruling { verdict: manyhands_core::Verdict::Denied, reason: String::new() };
+                Input::Rule { node: node(which + 1), ruling: Some(ruling).filter(|_| denied) }
+            }
             Step::Misbehaved { node: which } => Input::Misbehaved { node: node(which + 1), reason: "noise".to_owned() },
             Step::Checked { pick, verdict } => self.verdict(pick, verdict)?,
             Step::Pass { .. } => return None,

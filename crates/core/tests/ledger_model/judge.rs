@@ -71,7 +71,7 @@ impl Book {
     pub fn pairs(&self, core: &Requester<Fake>) -> Vec<(LeaseId, NodeId)> {
         let is_fit = |node: &NodeId| {
             let peer = core.peers().get(node).unwrap();
-            peer.blocked_until.is_none() && self.has_free_slot(*node)
+            peer.blocked_until.is_none() && !peer.is_denied() && self.has_free_slot(*node)
         };
         let nodes: Vec<NodeId> = self.bids.keys().copied().filter(is_fit).collect();
         let jobs = self.jobs.iter().filter(|(_, job)| job.stand == Stand::Open);

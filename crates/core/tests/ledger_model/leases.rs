@@ -123,6 +123,13 @@ impl Book {
         }
     }
 
+    pub fn take_back(&mut self, node: NodeId) {
+        for (_, id) in self.running_of(node) {
+            self.end(node, id, Said::GivenBack(node, id));
+            self.say(Said::Cancel(node, id));
+        }
+    }
+
     pub fn checked(&mut self, node: NodeId, id: LeaseId, result: Result<&Checked<Fake>, Blame>) {
         let is_checked =
             self.lease(id).is_some_and(|lease| lease.node == node && matches!(lease.status, Status::Checking(..)));

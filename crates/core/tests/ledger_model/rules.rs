@@ -42,6 +42,13 @@ impl Book {
             Input::Located { .. } => {}
             Input::Gone { node } => self.gone(*node),
             Input::Misbehaved { node, .. } => self.refuse_if_blocked(*node, peers),
+            Input::Rule { node, ruling } => {
+                self.refuse_if_blocked(*node, peers);
+                if ruling.is_some() {
+                    self.take_back(*node);
+                }
+            }
+            Input::Recall { node, .. } => panic!("nothing was written down of {node}"),
             Input::Checked { node, lease, result } => {
                 self.checked(*node, *lease, result.as_ref().map_err(|refusal| refusal.blame));
                 self.refuse_if_blocked(*node, peers);

@@ -88,6 +88,11 @@ pub enum Step {
     Misbehaved {
         node: u8,
     },
+    /// The operator denies a node, or takes that back.
+    Rule {
+        node: u8,
+        denied: bool,
+    },
     Pass {
         ms: u64,
     },
@@ -120,6 +125,7 @@ impl ReferenceStateMachine for Steps {
             1 => (0..60_u8, node(), job()).prop_map(|(which, node, job)| match which {
                 0..8 => Step::Misbehaved { node },
                 8 => Step::Abort { job },
+                9..13 => Step::Rule { node, denied: which < 11 },
                 _ => Step::Hello { node },
             }),
         ]

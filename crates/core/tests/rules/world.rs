@@ -302,7 +302,8 @@ impl World {
             | Event::Leased { .. }
             | Event::GivenBack { .. }
             | Event::LetGo { .. }
-            | Event::Refused { .. } => {}
+            | Event::Refused { .. }
+            | Event::Standings { .. } => {}
         }
     }
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
 
+use crate::prover::Hours;
+
 pub use bee::{BEE_TOKEN, BatchId, BeeConfig, StorageMode};
 pub use bee_api::BeeApiConfig;
 
@@ -88,6 +90,20 @@ pub struct NodeConfig {
     /// Threads of one worker; absent means every core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
+    /// Memory that is left to other programs, in bytes; absent means a sixteenth of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_free_bytes: Option<u64>,
+    /// Rest while other programs use more of the processors, in percent of all; absent means never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_percent_max: Option<u8>,
+    /// Rest while programs wait for memory or the disk during more than this share of the time, in percent; absent means never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure_percent_max: Option<u8>,
+    /// Whether to work while the machine runs on its battery.
+    pub on_battery: bool,
+    /// When to work, local time.
+    #[serde(skip_serializing_if = "Hours::is_always")]
+    pub hours: Hours,
 }
 
 /// Why a configuration cannot be used.
@@ -157,7 +173,18 @@ impl Default for GatewayConfig {
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { gateways: Vec::new(), po2_max: None, memory_bytes: None, slots: 1, threads: None }
+        Self {
+            gateways: Vec::new(),
+            po2_max: None,
+            memory_bytes: None,
+            slots: 1,
+            threads: None,
+            keep_free_bytes: None,
+            busy_percent_max: None,
+            pressure_percent_max: None,
+            on_battery: false,
+            hours: Hours::default(),
+        }
     }
 }
 
@@ -209,6 +236,13 @@ impl Config {
         }
         if self.node.threads == Some(0) {
             return wrong("node.threads = 0; leave it out for every core".to_owned());
+        }
+        for (name, percent) in
+            [("busy_percent_max", self.node.busy_percent_max), ("pressure_percent_max", self.node.pressure_percent_max)]
+        {
+            if percent.is_some_and(|percent| percent > 100) {
+                return wrong(format!("node.{name} = {}; it must be at most 100", percent.unwrap_or_default()));
+            }
         }
         if self.store_limit_bytes < STORE_BYTES_MIN {
             return wrong(format!(
@@ -281,6 +315,17 @@ const MEANINGS: &[(&str, &str)] = &[
     ("memory_bytes", "Memory that one slot may use, in bytes; without this line half of the machine."),
     ("slots", "Units worked on at the same time."),
     ("threads", "Threads of one worker; without this line every core."),
+    (
+        "keep_free_bytes",
+        "Memory that is left to other programs, in bytes; without this line a sixteenth of the machine.",
+    ),
+    ("busy_percent_max", "Rest while other programs use more of the processors, in percent; without this line never."),
+    (
+        "pressure_percent_max",
+        "Rest while programs wait for memory or the disk during more of the time, in percent; without this line never.",
+    ),
+    ("on_battery", "Whether to work while the machine runs on its battery."),
+    ("hours", "When to work, local time: 22:00-07:00, several with commas; without this line always."),
 ];
 
 fn base_dir(variable: &str, below_home: &str) -> PathBuf {

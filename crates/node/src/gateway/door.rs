@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use manyhands_api::server::Gateway;
 use manyhands_api::types::{
-    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded,
+    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, ProblemKind, Submitted, Uploaded,
 };
 use manyhands_blob::StoreError;
+use manyhands_core::Ruling;
 use manyhands_core::explain::Explanation;
+use manyhands_net::node_of_text;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId, NodeId};
 use tempfile::NamedTempFile;
@@ -176,6 +178,16 @@ impl Gateway for Door {
     async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
         let opened = file.reopen().map_err(|error| Problem::of_disk("the input could not be read again", &error))?;
         Ok(Uploaded { blob: self.upload_file(opened).await?, image_id: None })
+    }
+
+    async fn rule(&self, node: &str, said: NodeRuling) -> Result<(), Problem> {
+        let node = node.parse().ok().or_else(|| node_of_text(node)).ok_or_else(|| {
+            Problem::invalid(
+                "that is no node: give its peer id, 12D3Koo.., as `manyhands node` says it, or its id of 64 hex digits",
+            )
+        })?;
+        let ruling = said.verdict.map(|verdict| Ruling { verdict, reason: said.reason });
+        self.ask(|to| Question::Rule(node, ruling, to)).await.flatten()
     }
 
     async fn back_up(&self) -> Result<BegunBackup, Problem> {

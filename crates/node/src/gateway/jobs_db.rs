@@ -54,7 +54,7 @@ pub(crate) struct Piece {
 
 /// The database, open.
 #[derive(Debug)]
-pub(crate) struct JobsDb(Connection);
+pub(crate) struct JobsDb(pub(super) Connection);
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -261,7 +261,7 @@ impl JobsDb {
 }
 
 /// What makes each format of the one before it. A step that was released is never changed.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     FORMAT_1,
     "ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'",
     "ALTER TABLE jobs ADD COLUMN is_auto INTEGER NOT NULL DEFAULT 0; ALTER TABLE jobs ADD COLUMN sizing TEXT",
@@ -270,6 +270,7 @@ const STEPS: [&str; 6] = [
     "CREATE TABLE keccaks (
         job BLOB NOT NULL, idx INTEGER NOT NULL, po2 INTEGER NOT NULL, claim BLOB NOT NULL, blob BLOB NOT NULL,
         blob_bytes INTEGER NOT NULL, key BLOB, PRIMARY KEY (job, idx)) STRICT",
+    super::standings::TABLE,
 ];
 
 const SEGMENTS: &str = "segments";

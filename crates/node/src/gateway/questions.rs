@@ -7,7 +7,7 @@ use manyhands_core::explain::Explanation;
 use manyhands_core::job::Phase;
 use manyhands_core::requester::Input;
 use manyhands_core::room::job_bytes;
-use manyhands_core::{JobSpec, Outcome, Priority, Restored};
+use manyhands_core::{JobSpec, Outcome, Priority, Restored, Ruling};
 use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
 use tokio::sync::oneshot;
 
@@ -62,6 +62,8 @@ pub(crate) enum Question {
     Remove(JobId, To<Result<(), Problem>>),
     /// Say how the gateway is; the bytes used and the limit of its store are filled in by the door.
     Status(To<GatewayStatus>),
+    /// The operator says something of a node, or takes back what he said.
+    Rule(NodeId, Option<Ruling>, To<Result<(), Problem>>),
     /// Hold everything as it is now, for a back-up.
     Freeze(Box<Prepared>, To<Result<Frozen, Problem>>),
     /// The job database is held no more.
@@ -81,6 +83,9 @@ impl Shell {
             Question::Stop(job, to) => drop(to.send(self.stop(job))),
             Question::Remove(job, to) => drop(to.send(self.remove(job))),
             Question::Status(to) => drop(to.send(self.status())),
+            Question::Rule(node, ruling, to) => {
+                drop(to.send(self.rule(node, ruling).map_err(|error| Self::database(&error))));
+            }
             Question::Freeze(prepared, to) => {
                 drop(to.send(prepared.freeze(&self.tasks.store, self.core.bytes_due())));
             }

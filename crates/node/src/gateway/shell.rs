@@ -347,6 +347,7 @@ impl Shell {
                 tracing::warn!(%lease, %node, blame = ?refusal.blame, reason = refusal.reason, "refused");
                 self.add_incident(lease, node, refusal.blame, refusal.reason);
             }
+            Event::Standings { changed } => self.write_standings(&changed),
             Event::JobDone { job } => {
                 tracing::info!(%job, "done");
                 self.ended(job);

@@ -21,14 +21,20 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door, machine};
+use neighbour::{Manners, Neighbour};
 use room::Watch;
 use shell::{Shell, Sources};
+use surroundings::{Surroundings, Workers};
 use tasks::{FETCHES_MAX, Feedback, Tasks};
 
+mod neighbour;
 mod pace;
 mod room;
 mod shell;
+mod surroundings;
 mod tasks;
+
+pub use neighbour::Hours;
 
 /// Finished tasks that wait for the loop; whoever has more waits.
 const QUEUE_MAX: usize = 256;
@@ -86,6 +92,9 @@ pub async fn run(
         core.handle(clock.now(), Input::Room(room));
     }
     let watching = tokio::spawn(watch.run(feedback.clone()));
+    let workers = Workers::default();
+    let neighbour = Neighbour::new(manners(&config), capabilities.memory_bytes, capabilities.slots);
+    let looking = tokio::spawn(Surroundings::new(workers.clone()).watch(neighbour, feedback.clone()));
     for address in gateways {
         tokio::spawn(keep_dialling(net.clone(), address, feedback.clone()));
     }
@@ -102,6 +111,7 @@ pub async fn run(
             storage,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: program,
+            workers,
             options,
             idle: Arc::new(Mutex::new(Vec::new())),
             pace: Arc::default(),
@@ -115,6 +125,7 @@ pub async fn run(
     ready(NodeReady { bee_api, peer_id, addresses, capabilities, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back }, shutdown).await;
     // Ended, not only told to: whoever opens the store next must find it free.
+    looking.abort();
     watching.abort();
     let _ = watching.await;
     if let Some(bee) = bee {
@@ -122,6 +133,18 @@ pub async fn run(
     }
     net.shutdown().await;
     Ok(())
+}
+
+/// What its owner asks of it.
+fn manners(config: &Config) -> Manners {
+    let node = &config.node;
+    Manners {
+        keep_free_bytes: node.keep_free_bytes.unwrap_or_else(machine::keep_free_bytes),
+        busy_percent_max: node.busy_percent_max,
+        pressure_percent_max: node.pressure_percent_max,
+        on_battery: node.on_battery,
+        hours: node.hours.clone(),
+    }
 }
 
 /// What this machine offers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use manyhands_blob::transfer::BlobServer;
 use manyhands_core::Prover;
-use manyhands_core::prover::{Command, Input};
+use manyhands_core::prover::{Command, Input, Means};
 use manyhands_net::NetEvent;
 use manyhands_proto::LeaseId;
 use manyhands_proto::message::{Request, Response};
@@ -94,6 +94,11 @@ impl Shell {
             Feedback::Core(input) => {
                 if let Input::Fetched { lease, .. } | Input::Made { lease, .. } = &input {
                     self.running.remove(lease);
+                }
+                if matches!(input, Input::Means(Means::Rest | Means::Yield)) {
+                    // A worker without a task keeps what its last one needed.
+                    let idle = self.tasks.idle.clone();
+                    tokio::spawn(async move { idle.lock().await.clear() });
                 }
                 self.core.handle(now, input);
             }

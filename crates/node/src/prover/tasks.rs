@@ -15,6 +15,7 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::pace::Pace;
+use super::surroundings::Workers;
 use crate::blobs::{on_store, read_input, root_of};
 use crate::providers::Providers;
 use crate::store::keep;
@@ -46,6 +47,8 @@ pub(crate) struct Tasks {
     /// Leases whose inputs are fetched at the same time; see [`FETCHES_MAX`].
     pub(crate) fetches: Arc<Semaphore>,
     pub(crate) worker: PathBuf,
+    /// Those that were started.
+    pub(crate) workers: Workers,
     pub(crate) options: WorkerOptions,
     /// Workers without a task, at most one for each slot.
     pub(crate) idle: Arc<Mutex<Vec<Worker>>>,
@@ -209,6 +212,7 @@ impl Tasks {
             Some(worker) => worker,
             None => Worker::spawn(&self.worker, self.options)?,
         };
+        self.workers.add(worker.process_id());
         let result = self.watch(&mut worker, lease, task).await;
         if matches!(result, Ok(_) | Err(WorkerError::Failed(_))) {
             self.idle.lock().await.push(worker);
@@ -311,6 +315,7 @@ mod tests {
             store,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             worker: PathBuf::new(),
+            workers: Workers::default(),
             options: WorkerOptions::default(),
             idle: Arc::default(),
             pace: Arc::default(),

@@ -283,7 +283,9 @@ mod tests {
         assert_eq!(reports.load(Ordering::Relaxed), 2);
 
         let untrue = ProveKeccakRequest { claim_digest: [7; 32].into(), ..asked(1) };
-        assert!(matches!(ended(requests(0, u64::MAX).prove_keccak(untrue)), Failure::Guest(why) if why.contains("not so")));
+        assert!(
+            matches!(ended(requests(0, u64::MAX).prove_keccak(untrue)), Failure::Guest(why) if why.contains("not so"))
+        );
         let gone = |_| Err(io::ErrorKind::BrokenPipe.into());
         let mut unheard = Requests { sink: &gone, ..requests(0, u64::MAX) };
         assert!(matches!(ended(unheard.prove_keccak(asked(1))), Failure::Prover(_)));
