@@ -114,8 +114,6 @@ pub async fn run(
     };
     let me = Holder { node: net.node_id(), addresses };
     let mut shell = Shell::new(db, tasks.clone(), identity.clone(), me.clone());
-    let recalled = shell.recall().map_err(database)?;
-    tracing::debug!(recalled, "standings of nodes are taken up again");
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);

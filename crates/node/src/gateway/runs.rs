@@ -43,8 +43,9 @@ pub(super) const fn attempts_from(runs: u32) -> u32 {
 }
 
 impl Shell {
-    /// Takes jobs up again that were open when the gateway stopped.
+    /// Takes jobs up again that were open when the gateway stopped, and what it knew of nodes. Tells of how many jobs.
     pub(crate) fn resume(&mut self) -> rusqlite::Result<usize> {
+        self.recall()?;
         let rows = self.db.open_jobs()?;
         let count = rows.len();
         for row in rows {

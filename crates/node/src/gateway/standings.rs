@@ -56,14 +56,14 @@ impl JobsDb {
 }
 
 impl Shell {
-    /// Takes up what was held against nodes, or for them, when the gateway stopped. Tells of how many.
-    pub(super) fn recall(&mut self) -> Result<usize> {
+    /// Takes up what was held against nodes, or for them, when the gateway stopped.
+    pub(super) fn recall(&mut self) -> Result<()> {
         let written = self.db.standings(self.clock, self.core.policy().forgive_ms)?;
-        let count = written.len();
+        tracing::debug!(nodes = written.len(), "standings are taken up again");
         for (node, standing) in written {
             self.core.handle(self.clock.now(), Input::Recall { node, standing });
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Writes down what has changed. A database that fails costs no job: the node is blocked until the next restart.
