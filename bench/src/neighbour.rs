@@ -19,7 +19,7 @@ use machine::{machine, median};
 use manyhands_e2e::{guest, program, tiny_input};
 use manyhands_node::worker::{Worker, WorkerOptions};
 use manyhands_proto::worker::{Report, SegmentReport, Task};
-use manyhands_proto::{Nonce, Po2};
+use manyhands_proto::{JobId, NodeId, Nonce, Po2};
 use manyhands_zkvm::prove::{ExecuteTask, execute, prove_segment};
 use serde_bytes::ByteBuf;
 
@@ -108,7 +108,10 @@ struct Node {
 impl Node {
     async fn start(segment: &[u8]) -> Result<Self> {
         let mut worker = Worker::spawn(&program("MANYHANDS_WORKER")?, WorkerOptions::default())?;
-        let task = Task::Prove { segment: ByteBuf::from(segment), nonce: Nonce([1; 32]) };
+        let task = Task::Prove {
+            segment: ByteBuf::from(segment),
+            nonce: Nonce::for_lease(NodeId([1; 32]), JobId([1; 16]), 0, 1),
+        };
         worker.begin(&task).await?;
         let work = tokio::spawn(async move {
             loop {
@@ -155,7 +158,7 @@ fn prove_for_ever() -> Result<()> {
     let segment = segment()?;
     println!("ready");
     loop {
-        prove_segment(&segment, Nonce([1; 32]))?;
+        prove_segment(&segment, Nonce::for_lease(NodeId([1; 32]), JobId([1; 16]), 0, 1))?;
     }
 }
 

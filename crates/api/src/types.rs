@@ -131,7 +131,9 @@ pub struct GatewayStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeRuling {
-    /// The word. Null takes back what was said before; what the node did is forgiven either way.
+    /// The word. Null takes back what was said before; what the node did is forgiven either way. It must be there: who forgets it
+    /// forgives nobody.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub verdict: Option<Verdict>,
     /// Why, for whoever looks at it later, and for the node: at most [`REASON_BYTES_MAX`].
     #[serde(default)]

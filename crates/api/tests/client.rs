@@ -150,12 +150,12 @@ async fn what_the_operator_says_of_a_node_is_heard_from_his_own_machine_only() {
         assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::Invalid), "{error}");
     }
     let body = br#"{"verdict": "denied"}"#;
-    let put = "PUT /v1/nodes/12D3Koo HTTP/1.1\r\nHost: HOST\r\nContent-Length: 21";
+    let put = format!("PUT /v1/nodes/{node} HTTP/1.1\r\nHost: HOST\r\nContent-Length: 21");
     let (status, problem) = served.problem(&format!("{put}\r\nX-Forwarded-For: 192.0.2.1"), body).await;
     assert_eq!((status, problem.kind), (403, ProblemKind::Forbidden));
     assert!(problem.message.contains("`manyhands nodes` there"), "{}", problem.message);
     let unknown = br#"{"verdict": "banned"}"#;
-    assert_eq!(served.problem(put, unknown).await.0, 400);
+    assert_eq!(served.problem(&put, unknown).await.0, 400);
     let taken = served.fake.rulings.lock().unwrap().clone();
     assert_eq!(taken.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [node.to_string(), node.to_string()]);
     assert_eq!((&taken[0].1, taken[1].1.verdict), (&denied, None));

@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use manyhands_core::explain::Explanation;
-use manyhands_proto::{BlobRef, JobId};
+use manyhands_proto::{BlobRef, JobId, NodeId};
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -66,9 +66,8 @@ pub trait Gateway: Send + Sync + 'static {
     fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The gateway and its fleet.
     fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
-    /// Notes what the operator says of a node, named by its peer id or its id in hex. It is on disk when this returns. Asked for on the
-    /// gateway's own machine only.
-    fn rule(&self, node: &str, ruling: NodeRuling) -> impl Future<Output = Result<(), Problem>> + Send;
+    /// Notes what the operator says of a node. It is on disk when this returns. Asked for as [`Gateway::back_up`] is.
+    fn rule(&self, node: NodeId, ruling: NodeRuling) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Begins a back-up. Asked for on the gateway's own machine only, as far as that can be told.
     fn back_up(&self) -> impl Future<Output = Result<BegunBackup, Problem>> + Send;
     /// The back-ups that are there, and the one under way. Asked for as [`Gateway::back_up`] is.

@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
-use manyhands_proto::JobId;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
+use manyhands_proto::{JobId, NodeId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::id::Id;
@@ -128,7 +128,7 @@ async fn rule<G: Gateway>(
             let message = format!("a reason is one line of at most {REASON_BYTES_MAX} bytes");
             return Err(Problem::invalid(message));
         }
-        in_time(door.gateway.rule(&id, said)).await
+        in_time(door.gateway.rule(node_id(&id)?, said)).await
     };
     match ruled.await {
         Ok(()) => respond::empty(StatusCode::NO_CONTENT),
@@ -231,6 +231,10 @@ async fn not_allowed() -> Answer {
 }
 
 fn job_id(text: &str) -> Result<JobId, Problem> {
+    text.parse().map_err(|error: manyhands_proto::ids::ParseIdError| Problem::invalid(error.to_string()))
+}
+
+fn node_id(text: &str) -> Result<NodeId, Problem> {
     text.parse().map_err(|error: manyhands_proto::ids::ParseIdError| Problem::invalid(error.to_string()))
 }
 

@@ -81,8 +81,8 @@ impl Gateway for Fake {
         self.keep(bytes, None)
     }
 
-    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
-        self.rulings.lock().unwrap().push((node.to_owned(), ruling));
+    async fn rule(&self, node: NodeId, ruling: NodeRuling) -> Result<(), Problem> {
+        self.rulings.lock().unwrap().push((node.to_string(), ruling));
         Ok(())
     }
 

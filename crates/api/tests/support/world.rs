@@ -277,12 +277,8 @@ impl Gateway for World {
         Ok(Uploaded { blob: reference(&std::fs::read(file.path()).unwrap()), image_id: None })
     }
 
-    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
-        match (node.len(), ruling.verdict) {
-            (64, _) => Ok(()),
-            (_, Some(_)) => Err(Problem::invalid("that is no node")),
-            (_, None) => Err(Problem::new(ProblemKind::NoSpace, "the disk is full")),
-        }
+    async fn rule(&self, _: NodeId, _: NodeRuling) -> Result<(), Problem> {
+        Ok(())
     }
 
     async fn back_up(&self) -> Result<BegunBackup, Problem> {

@@ -89,8 +89,8 @@ impl Gateway for Script {
         Ok(Uploaded { blob: self.keep(std::fs::read(file.path()).unwrap()), image_id: None })
     }
 
-    async fn rule(&self, node: &str, ruling: NodeRuling) -> Result<(), Problem> {
-        self.rulings.lock().unwrap().push((node.to_owned(), ruling));
+    async fn rule(&self, node: NodeId, ruling: NodeRuling) -> Result<(), Problem> {
+        self.rulings.lock().unwrap().push((node.to_string(), ruling));
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use manyhands_api::types::{
 use manyhands_blob::StoreError;
 use manyhands_core::Ruling;
 use manyhands_core::explain::Explanation;
-use manyhands_net::node_of_text;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_proto::{BlobRef, JobId, NodeId};
 use tempfile::NamedTempFile;
@@ -180,12 +179,7 @@ impl Gateway for Door {
         Ok(Uploaded { blob: self.upload_file(opened).await?, image_id: None })
     }
 
-    async fn rule(&self, node: &str, said: NodeRuling) -> Result<(), Problem> {
-        let node = node.parse().ok().or_else(|| node_of_text(node)).ok_or_else(|| {
-            Problem::invalid(
-                "that is no node: give its peer id, 12D3Koo.., as `manyhands node` says it, or its id of 64 hex digits",
-            )
-        })?;
+    async fn rule(&self, node: NodeId, said: NodeRuling) -> Result<(), Problem> {
         let ruling = said.verdict.map(|verdict| Ruling { verdict, reason: said.reason });
         self.ask(|to| Question::Rule(node, ruling, to)).await.flatten()
     }

@@ -539,7 +539,7 @@ mod tests {
         old(&path, FORMAT + 1);
         let source = JobsDb::open(&path).unwrap_err();
         let error = crate::StartError::Database { path: "jobs.db".into(), source };
-        let said = "cannot open the job database jobs.db: it has format 7, this program reads formats up to 6. \
+        let said = "cannot open the job database jobs.db: it has format 8, this program reads formats up to 7. \
                     Run the newer version that wrote it, or use another --data-dir";
         assert_eq!(error.to_string(), said);
         assert_eq!(format(&path), FORMAT + 1);

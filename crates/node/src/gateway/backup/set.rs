@@ -236,7 +236,8 @@ mod tests {
         fs::copy(&set.identity, draft.folder().join("identity.key")).unwrap();
         let name = draft.name().to_owned();
         let (path, bytes) = draft.finish(&mut || Ok(())).unwrap();
-        assert_eq!((bytes, path.file_name().unwrap().to_str()), (7, Some(name.as_str())));
+        let key_bytes = fs::metadata(&set.identity).unwrap().len();
+        assert_eq!((bytes, path.file_name().unwrap().to_str()), (key_bytes, Some(name.as_str())));
         path
     }
 
