@@ -77,12 +77,11 @@ fn throughput(foreground: Foreground, time: Duration) -> Result<f64> {
     let work = || {
         let memory = vec![1_u64; if matches!(foreground, Foreground::Reads) { MEMORY_BYTES / 8 } else { 0 }];
         while !is_over.load(Ordering::Relaxed) {
-            match foreground {
-                Foreground::Computes => {
-                    drop(black_box((0..1_000_000_u64).fold(1, |sum, n| black_box(sum) ^ (n * 0x9E37_79B9_7F4A_7C15))))
-                }
-                Foreground::Reads => drop(black_box(memory.iter().fold(0_u64, |sum, word| sum.wrapping_add(*word)))),
-            }
+            black_box(match foreground {
+                Foreground::Computes => (0..1_000_000_u64)
+                    .fold(1, |sum, number| black_box(sum) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+                Foreground::Reads => memory.iter().fold(0_u64, |sum, word| sum.wrapping_add(*word)),
+            });
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
