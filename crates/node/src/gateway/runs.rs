@@ -166,10 +166,10 @@ impl Shell {
 mod tests {
     use manyhands_api::types::JobStatus;
     use manyhands_blob::ChunkStore;
-    use manyhands_core::{Assumption, JobSpec, Outcome, Priority};
+    use manyhands_core::{Assumption, JobSpec, Outcome, Priority, Ruling, Verdict};
     use manyhands_proto::message::Holder;
     use manyhands_proto::worker::Identity;
-    use manyhands_proto::{Digest, Po2};
+    use manyhands_proto::{Digest, NodeId, Po2};
 
     use super::*;
     use crate::gateway::jobs_db::JobsDb;
@@ -211,6 +211,19 @@ mod tests {
         let mut shell = Shell::new(db, tasks, Identity { zkvm: String::new(), recursion: false }, me);
         assert_eq!(shell.resume().unwrap(), 1);
         (shell, job, blob)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_denied_is_denied_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut shell, _, _) = resumed(dir.path()).await;
+        let node = NodeId([5; 32]);
+        shell.rule(node, Some(Ruling { verdict: Verdict::Denied, reason: "a lab's".to_owned() })).unwrap();
+        assert!(shell.core.peers().get(&node).unwrap().is_denied());
+        let Shell { tasks, worker, me, .. } = shell;
+        let mut again = Shell::new(JobsDb::open(&dir.path().join("jobs.db")).unwrap(), tasks, worker, me);
+        again.resume().unwrap();
+        assert!(again.core.peers().get(&node).unwrap().is_denied());
     }
 
     /// Every node that was leased it tells of it.

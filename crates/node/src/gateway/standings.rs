@@ -70,7 +70,8 @@ impl Shell {
     pub(super) fn write_standings(&mut self, changed: &[(NodeId, Standing)]) {
         for (node, standing) in changed {
             let why = standing.blocked_for.as_deref().unwrap_or_default();
-            tracing::warn!(%node, offences = standing.offences, why, verdict = ?standing.ruling.as_ref().map(|ruling| ruling.verdict), "standing");
+            let verdict = standing.ruling.as_ref().map(|ruling| word(ruling.verdict));
+            tracing::warn!(%node, offences = standing.offences, why, verdict, "what is held against a node, or for it, has changed");
         }
         if let Err(error) = self.db.set_standings(self.clock, changed, self.core.policy().peers_max) {
             tracing::error!(%error, "what is held against nodes could not be written to jobs.db, and will be forgotten with the next restart");
