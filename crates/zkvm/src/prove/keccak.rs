@@ -136,7 +136,8 @@ pub(super) mod tests {
     pub(in super::super) fn asked(count: usize) -> ProveKeccakRequest {
         let input: Vec<KeccakState> = (0..count).map(|number| [number as u64; 25]).collect();
         let bytes: Vec<u8> = input.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
-        let claim_digest = compute_keccak_digest(&bytes);
+        // RISC Zero's function panics for nothing at all.
+        let claim_digest = if count == 0 { Default::default() } else { compute_keccak_digest(&bytes) };
         ProveKeccakRequest { claim_digest, po2: 14, control_root: KECCAK_CONTROL_ROOT, input }
     }
 
