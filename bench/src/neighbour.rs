@@ -6,7 +6,7 @@
 //! The limit is 1. Below it are the worker's memory traffic, the caches that it empties, and threads that share a core.
 #![allow(clippy::print_stdout)]
 
-mod machine;
+mod common;
 
 use std::hint::black_box;
 use std::io::Read as _;
@@ -14,13 +14,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use machine::{machine, median};
+use anyhow::{Context, Result};
+use common::{cut, machine, median};
 use manyhands_e2e::{guest, program, tiny_input};
 use manyhands_node::worker::{Worker, WorkerOptions};
-use manyhands_proto::worker::{Report, SegmentReport, Task};
-use manyhands_proto::{JobId, NodeId, Nonce, Po2};
-use manyhands_zkvm::prove::{ExecuteTask, execute, prove_segment};
+use manyhands_proto::worker::{Report, Task};
+use manyhands_proto::{JobId, NodeId, Nonce};
+use manyhands_zkvm::prove::prove_segment;
 use serde_bytes::ByteBuf;
 
 /// Says to the program's own child that it is to prove, and what.
@@ -164,22 +164,6 @@ fn prove_for_ever() -> Result<()> {
 /// The first segment of a run of `tiny`, of 2^16.
 fn segment() -> Result<Vec<u8>> {
     let (program, _) = guest("tiny")?;
-    let segments = std::sync::Mutex::new(Vec::<SegmentReport>::new());
-    let task = ExecuteTask {
-        program: &program,
-        input: &tiny_input(3_000, "neighbour").into(),
-        assumptions: &[],
-        po2: Po2::try_from(16)?,
-        cycles_max: 1 << 30,
-        blobs: true,
-    };
-    let keep = |report| {
-        if let Report::Segment(segment) = report {
-            segments.lock().map_err(|_| std::io::Error::other("poisoned"))?.push(segment);
-        }
-        Ok(())
-    };
-    execute(&task, &keep)?;
-    let segments = segments.into_inner().map_err(|_| anyhow!("a thread of the executor panicked"))?;
+    let (_, segments) = cut(&program, tiny_input(3_000, "neighbour"))?;
     Ok(segments.into_iter().next().context("it has a segment")?.blob.into_vec())
 }

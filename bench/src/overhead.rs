@@ -7,19 +7,18 @@
 //! together. The limit is 1: proving is all there is to do. Below it one can only come because execution overlaps with proving.
 #![allow(clippy::print_stdout)]
 
-mod machine;
+mod common;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
-use machine::{machine, median};
+use anyhow::{Context, Result};
+use common::{cut, machine, median};
 use manyhands_core::Outcome;
 use manyhands_e2e::gateway::{TestGateway, config};
 use manyhands_e2e::{guest, tiny_input};
 use manyhands_node::prover;
-use manyhands_proto::worker::{Report, SegmentReport};
-use manyhands_proto::{Digest, NodeId, Nonce, Po2};
-use manyhands_zkvm::prove::{ExecuteTask, execute, prove_segment};
+use manyhands_proto::{Digest, NodeId, Nonce};
+use manyhands_zkvm::prove::prove_segment;
 use manyhands_zkvm::{composite_receipt, verify_receipt};
 
 struct Session {
@@ -53,23 +52,7 @@ async fn main() -> Result<()> {
 
 fn directly(session: &Session) -> Result<f64> {
     let start = Instant::now();
-    let segments = std::sync::Mutex::new(Vec::<SegmentReport>::new());
-    let task = ExecuteTask {
-        program: &session.program,
-        input: &session.input.clone().into(),
-        assumptions: &[],
-        po2: Po2::try_from(16)?,
-        cycles_max: 1 << 30,
-        blobs: true,
-    };
-    let keep = |report| {
-        if let Report::Segment(segment) = report {
-            segments.lock().map_err(|_| std::io::Error::other("poisoned"))?.push(segment);
-        }
-        Ok(())
-    };
-    let execution = execute(&task, &keep)?;
-    let segments = segments.into_inner().map_err(|_| anyhow!("a thread of the executor panicked"))?;
+    let (execution, segments) = cut(&session.program, session.input.clone())?;
     let mut receipts = Vec::new();
     for segment in &segments {
         let nonce = Nonce::for_lease(NodeId([1; 32]), Default::default(), segment.index, 1);

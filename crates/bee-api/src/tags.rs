@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use jiff::Timestamp;
 use manyhands_proto::Reference;
-use manyhands_proto::calendar::Moment;
 use serde::{Deserialize, Serialize};
 
 use crate::headers::{Path, Query};
@@ -56,7 +56,8 @@ struct Known {
 impl Tags {
     /// Makes a tag.
     pub(crate) fn create(&self) -> Tag {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = SystemTime::now();
+        let now = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut known = self.lock();
         // Numbers go on from the clock, so that one of before a restart is not taken for another's. In microseconds no burst of requests runs
         // ahead of it, and until 2255 the number is one that JavaScript can tell from the next.
@@ -70,7 +71,7 @@ impl Tags {
             synced: 0,
             uid,
             address: String::new(),
-            started_at: Moment::of_unix(now.as_secs()).rfc_3339(),
+            started_at: format!("{:.0}", Timestamp::try_from(at).unwrap_or(Timestamp::MAX)),
         };
         known.tags.insert(uid, tag.clone());
         if known.tags.len() > TAGS_MAX {

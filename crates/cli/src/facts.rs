@@ -56,8 +56,7 @@ impl Facts {
     pub async fn gather(config: &Config, client: &Client) -> Self {
         let limit_bytes = machine::memory_limit_bytes().unwrap_or(u64::MAX);
         let memory_bytes = machine::memory_bytes().min(limit_bytes);
-        let info = machine::kernel_memory();
-        let of = |name: &str| info.iter().find(|(key, _)| key == name).map_or(0, |(_, bytes)| *bytes);
+        let (swap_bytes, swap_used_bytes) = machine::swap_bytes();
         let (worker, gateway) = tokio::join!(find_worker(config), find_gateway(client));
         Self {
             memory_bytes,
@@ -67,8 +66,8 @@ impl Facts {
                 .unwrap_or_else(|| machine::memory_per_slot_bytes(config.node.slots))
                 .min(limit_bytes),
             available_bytes: machine::free_bytes().unwrap_or_default(),
-            swap_bytes: of("SwapTotal"),
-            swap_used_bytes: of("SwapTotal").saturating_sub(of("SwapFree")),
+            swap_bytes,
+            swap_used_bytes,
             cores: machine::cores(),
             has_avx2: has_avx2(),
             worker,

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod gateways;
 mod holding;
 pub mod job;
+pub mod neighbour;
 pub mod peers;
 pub mod policy;
 pub mod proof;

@@ -1,10 +1,9 @@
-//! The words of Manyhands: identifiers, segment sizes, moments, wire messages, worker frames and their limits.
+//! The words of Manyhands: identifiers, segment sizes, wire messages, worker frames and their limits.
 //!
 //! This crate is pure and total. It has no clock, socket, thread or global, and its decoders accept any bytes: they answer with a
 //! value or a [`codec::DecodeError`], never with a panic, and never allocate by a number that the bytes merely state.
 
 mod bounded;
-pub mod calendar;
 pub mod codec;
 pub mod ids;
 pub mod limits;

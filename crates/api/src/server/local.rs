@@ -5,8 +5,11 @@
 //! or a forwarded port (`socat`, `ssh -R`), looks as its own machine does and cannot be told from it. So this is no substitute for keeping `/v1`
 //! from others. A tunnel of the owner's (`ssh -L`) is meant to pass: who may open one is on this machine already.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 
 use crate::types::{Problem, ProblemKind};
@@ -33,27 +36,41 @@ impl Origin {
     }
 }
 
-/// Lets through what was asked for on this machine, as far as that can be told; a connection of which nothing is known was not. `what` is asked
-/// for, for people, and by which of our commands.
-///
-/// # Errors
-/// [`ProblemKind::Forbidden`].
-pub(super) fn check(
+/// Who asks: where the connection comes from, if that is known, and how it is asked.
+pub(super) struct Asker {
     origin: Option<Origin>,
     version: Version,
-    headers: &HeaderMap,
-    what: &str,
-    command: &str,
-) -> Result<(), Problem> {
-    let is_local = origin.is_some_and(|origin| origin.is_local);
-    if is_local && version > Version::HTTP_10 && !headers.keys().any(|name| is_of_proxy(name.as_str())) {
-        return Ok(());
+    /// Of the request.
+    pub(super) headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let origin = parts.extensions.get::<Origin>().copied();
+        Ok(Self { origin, version: parts.version, headers: parts.headers.clone() })
     }
-    let message = format!(
-        "{what} is the business of the gateway's owner: ask on its own machine with HTTP/1.1, and not through a proxy (`manyhands {command}` \
+}
+
+impl Asker {
+    /// Lets through what was asked for on this machine, as far as that can be told; a connection of which nothing is known was not. `what` is asked
+    /// for, for people, and by which of our commands.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Forbidden`].
+    pub(super) fn must_be_local(&self, what: &str, command: &str) -> Result<(), Problem> {
+        let is_local = self.origin.is_some_and(|origin| origin.is_local);
+        let is_passed_on = || self.headers.keys().any(|name| is_of_proxy(name.as_str()));
+        if is_local && self.version > Version::HTTP_10 && !is_passed_on() {
+            return Ok(());
+        }
+        let message = format!(
+            "{what} is the business of the gateway's owner: ask on its own machine with HTTP/1.1, and not through a proxy (`manyhands {command}` \
          there, or through a tunnel, ssh -L)"
-    );
-    Err(Problem::new(ProblemKind::Forbidden, message))
+        );
+        Err(Problem::new(ProblemKind::Forbidden, message))
+    }
 }
 
 fn is_of_proxy(name: &str) -> bool {
@@ -65,7 +82,7 @@ mod tests {
     use super::*;
 
     fn checked(origin: Option<Origin>, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-        check(origin, version, headers, "this", "that")
+        Asker { origin, version, headers: headers.clone() }.must_be_local("this", "that")
     }
 
     fn origin(peer: &str, here: &str) -> Origin {

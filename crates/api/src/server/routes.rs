@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, StatusCode, Version};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
-use axum::{Extension, Router};
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
 use manyhands_proto::{JobId, NodeId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::id::Id;
 use super::limits::{ANSWER_BYTES, ANSWER_TIME, INPUTS_MAX, JSON_BYTES_MAX, TURN_TIME, UPLOADS_MAX, WATCHERS_MAX};
-use super::local::{self, Origin};
+use super::local::Asker;
 use super::respond::{self, Answer};
 use super::spool::receive;
 use super::{Gateway, body, events, guard, openapi};
@@ -111,17 +111,10 @@ async fn input<G: Gateway>(State(door): Shared<G>, headers: HeaderMap, body: Bod
     answer(StatusCode::OK, stored.await)
 }
 
-async fn rule<G: Gateway>(
-    State(door): Shared<G>,
-    origin: Option<Extension<Origin>>,
-    Id(id): Id,
-    version: Version,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+async fn rule<G: Gateway>(State(door): Shared<G>, Id(id): Id, asker: Asker, body: Body) -> Answer {
     let ruled = async {
-        local::check(origin.map(|Extension(origin)| origin), version, &headers, "who may work for a gateway", "nodes")?;
-        let bytes = body::read(&headers, body, JSON_BYTES_MAX, "the word on a node").await?;
+        asker.must_be_local("who may work for a gateway", "nodes")?;
+        let bytes = body::read(&asker.headers, body, JSON_BYTES_MAX, "the word on a node").await?;
         let said: NodeRuling = body::json(&bytes)
             .map_err(|error| Problem::invalid(format!("the body is no word on a node in JSON: {error}")))?;
         if said.reason.len() > REASON_BYTES_MAX || said.reason.chars().any(char::is_control) {
@@ -136,27 +129,17 @@ async fn rule<G: Gateway>(
     }
 }
 
-async fn back_up<G: Gateway>(
-    State(door): Shared<G>,
-    origin: Option<Extension<Origin>>,
-    version: Version,
-    headers: HeaderMap,
-) -> Answer {
+async fn back_up<G: Gateway>(State(door): Shared<G>, asker: Asker) -> Answer {
     let begun = async {
-        local::check(origin.map(|Extension(origin)| origin), version, &headers, "a back-up", "backup")?;
+        asker.must_be_local("a back-up", "backup")?;
         in_time(door.gateway.back_up()).await
     };
     answer(StatusCode::ACCEPTED, begun.await)
 }
 
-async fn backups<G: Gateway>(
-    State(door): Shared<G>,
-    origin: Option<Extension<Origin>>,
-    version: Version,
-    headers: HeaderMap,
-) -> Answer {
+async fn backups<G: Gateway>(State(door): Shared<G>, asker: Asker) -> Answer {
     let found = async {
-        local::check(origin.map(|Extension(origin)| origin), version, &headers, "a back-up", "backup")?;
+        asker.must_be_local("a back-up", "backup")?;
         in_time(door.gateway.backups()).await
     };
     answer(StatusCode::OK, found.await)

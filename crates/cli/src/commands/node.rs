@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use manyhands_core::neighbour::Hours;
 use manyhands_node::config::NodeConfig;
-use manyhands_node::prover::{self, Hours, NodeReady};
+use manyhands_node::prover::{self, NodeReady};
 use manyhands_proto::Po2;
 
 use crate::daemon::{DaemonOptions, ReadyLine, start_logging};

@@ -1,6 +1,6 @@
 //! Numbers, sizes and times as people read them.
 
-use manyhands_proto::calendar::Moment;
+use jiff::Timestamp;
 
 /// `1234567` as `1,234,567`.
 pub fn count(number: u64) -> String {
@@ -66,8 +66,8 @@ pub fn guess(ms: u64) -> String {
 
 /// Seconds since 1970 as a date and a time.
 pub fn date(seconds: u64) -> String {
-    let Moment { year, month, day, hour, minute, .. } = Moment::of_unix(seconds);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    moment.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// How many times `whole` is `part`, or nothing if that has no meaning.

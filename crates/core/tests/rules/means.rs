@@ -6,7 +6,7 @@ use manyhands_core::prover::{Input, Means};
 use manyhands_proto::message::{Capabilities, FailReason, Response};
 
 use crate::desk::Desk;
-use crate::fake::{able, blob, node, po2};
+use crate::fake::{able, node, po2};
 use crate::node::{GATEWAY, Node, lease};
 
 const GB: u64 = 1_000_000_000;
@@ -65,12 +65,7 @@ fn a_node_whose_machine_spares_nothing_rests_and_ends_what_it_has() {
     for rest in [Input::Means(Means::Rest), spare(1_000_000)] {
         let (mut node, id) = Node::leased();
         node.send(rest);
-        node.send(Input::Fetched { lease: id, result: Ok(()) });
-        assert_eq!(node.works(), id);
-        node.send(Input::Made { lease: id, result: Ok((blob(80), 20_000)) });
-        let done = node.hands_over(id);
-        node.answer(done, Some(Response::Ok));
-        node.discards();
+        node.ends(id);
         node.wait(3_600_000);
         node.is_clear();
         node.send(spare(64 * GB));

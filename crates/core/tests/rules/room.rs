@@ -9,7 +9,7 @@ use manyhands_proto::limits::SEGMENT_BYTES_MAX;
 use manyhands_proto::message::{Bid, FailReason, Response};
 
 use crate::desk::Desk;
-use crate::fake::{able, blob, node, po2};
+use crate::fake::{able, node, po2};
 use crate::node::{GATEWAY, Node, lease};
 
 #[test]
@@ -63,12 +63,7 @@ fn a_bid_that_was_taken_back_gets_no_lease() {
 fn what_a_node_without_room_has_it_ends() {
     let (mut node, id) = Node::leased();
     node.send(Input::Room(Room::Short));
-    node.send(Input::Fetched { lease: id, result: Ok(()) });
-    assert_eq!(node.works(), id);
-    node.send(Input::Made { lease: id, result: Ok((blob(80), 20_000)) });
-    let done = node.hands_over(id);
-    node.answer(done, Some(Response::Ok));
-    node.discards();
+    node.ends(id);
     node.is_clear();
     assert!(node.core.is_idle());
 }

@@ -8,10 +8,9 @@ mod bee_api;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use manyhands_core::neighbour::Hours;
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
-
-use crate::prover::Hours;
 
 pub use bee::{BEE_TOKEN, BatchId, BeeConfig, StorageMode};
 pub use bee_api::BeeApiConfig;

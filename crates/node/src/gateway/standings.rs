@@ -78,7 +78,7 @@ impl Shell {
         }
     }
 
-    /// The operator says something of a node. It is on disk when this returns.
+    /// The operator says something of a node. It is on disk when this returns: the answer does not wait for the event, which writes the same again.
     pub(super) fn rule(&mut self, node: NodeId, ruling: Option<Ruling>) -> Result<()> {
         let standing = Standing { ruling: ruling.clone(), ..Standing::default() };
         self.db.set_standings(self.clock, &[(node, standing)], self.core.policy().peers_max)?;

@@ -8,6 +8,7 @@ use manyhands_blob::ChunkStore;
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::Prover;
 use manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
+use manyhands_core::neighbour::{Manners, Neighbour};
 use manyhands_core::prover::Input;
 use manyhands_core::room::leases_bytes;
 use manyhands_net::{Identity, Net, peer_text};
@@ -21,20 +22,16 @@ use crate::providers::Providers;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door, machine};
-use neighbour::{Manners, Neighbour};
 use room::Watch;
 use shell::{Shell, Sources};
 use surroundings::{Surroundings, Workers};
 use tasks::{FETCHES_MAX, Feedback, Tasks};
 
-mod neighbour;
 mod pace;
 mod room;
 mod shell;
 mod surroundings;
 mod tasks;
-
-pub use neighbour::Hours;
 
 /// Finished tasks that wait for the loop; whoever has more waits.
 const QUEUE_MAX: usize = 256;

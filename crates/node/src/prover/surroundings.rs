@@ -1,4 +1,5 @@
-//! Looks at what else goes on on the machine: memory, processors, pressure, battery, the time of day. [`super::neighbour`] says what follows.
+//! Looks at what else goes on on the machine: memory, processors, pressure, battery, the time of day. [`manyhands_core::neighbour`] says what
+//! follows.
 //!
 //! What a kernel does not tell counts as quiet; only memory is always told.
 
@@ -8,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Zoned;
+use manyhands_core::neighbour::{Judgement, Neighbour, Seen};
 use manyhands_core::prover::{Input, Means};
 use tokio::sync::mpsc;
 
-use super::neighbour::{Judgement, Neighbour, Seen};
 use super::tasks::Feedback;
-use crate::machine;
+use crate::machine::{self, kilobytes, read};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(2);
@@ -55,9 +56,7 @@ impl Surroundings {
     /// What there is to be seen now.
     fn look(&mut self, minute: u16) -> Seen {
         let root = &self.root;
-        let available = memory_field(&read(root, "proc/meminfo"), "MemAvailable:");
-        let confined = confined_bytes(root);
-        let available_bytes = available.unwrap_or_else(machine::memory_bytes).min(confined.unwrap_or(u64::MAX));
+        let available_bytes = machine::free_bytes_at(root).unwrap_or_else(machine::memory_bytes);
         let times = processor_times(&read(root, "proc/stat"));
         let busy_percent = self.last.zip(times).and_then(|((busy_before, all_before), (busy, all))| {
             let (busy, all) = (busy.saturating_sub(busy_before), all.saturating_sub(all_before));
@@ -103,34 +102,6 @@ fn minute_now() -> u16 {
     of(now.hour()) * 60 + of(now.minute())
 }
 
-/// A file of the kernel's; one that is not there is empty.
-fn read(root: &Path, name: &str) -> String {
-    std::fs::read_to_string(root.join(name)).unwrap_or_default()
-}
-
-/// A line of `/proc/meminfo`, in bytes.
-fn memory_field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// What is left of the limit of the control group that the process is in (version 2), in bytes; a limit further up binds as well. File pages
-/// that nobody uses are given back before anything is killed.
-fn confined_bytes(root: &Path) -> Option<u64> {
-    let groups = read(root, "proc/self/cgroup");
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let top = root.join("sys/fs/cgroup");
-    let group = top.join(own);
-    let left = |group: &Path| {
-        let limit = read(group, "memory.max").trim().parse::<u64>().ok()?;
-        let used = read(group, "memory.current").trim().parse::<u64>().ok()?;
-        let stat = read(group, "memory.stat");
-        let idle = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
-        Some(limit.saturating_sub(used.saturating_sub(idle.unwrap_or_default())))
-    };
-    group.ancestors().take_while(|group| group.starts_with(&top)).filter_map(left).min()
-}
-
 /// Processor time of all but the lowest priority, and all there was, in the kernel's ticks. See proc(5): user, nice, system, idle, iowait,
 /// irq, softirq, steal.
 fn processor_times(text: &str) -> Option<(u64, u64)> {
@@ -165,7 +136,7 @@ fn resident_bytes(root: &Path, id: u32) -> Option<u64> {
     let status = read(root, &format!("proc/{id}/status"));
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse::<u32>().ok()?;
     (parent == std::process::id()).then_some(())?;
-    memory_field(&status, "VmRSS:")
+    kilobytes(&status, "VmRSS")
 }
 
 #[cfg(test)]
@@ -199,23 +170,6 @@ mod tests {
         assert!(seen.available_bytes > 1 << 20 && seen.available_bytes <= machine::memory_bytes(), "{seen:?}");
         assert!(seen.minute < 24 * 60);
         assert_eq!((seen.own_bytes, seen.busy_percent), (0, None), "there was no look before");
-    }
-
-    #[test]
-    fn memory_is_what_the_machine_and_the_groups_above_leave() {
-        let meminfo = "MemTotal:  8000000 kB\nMemFree:  1 kB\nMemAvailable:    4000000 kB\n";
-        let machine = Machine::new().with("proc/meminfo", meminfo);
-        assert_eq!(machine.surroundings().look(0).available_bytes, 4_096_000_000);
-        let machine = machine
-            .with("proc/self/cgroup", "5:devices:/x\n0::/a.slice/b\n")
-            .with("sys/fs/cgroup/a.slice/b/memory.max", "max\n")
-            .with("sys/fs/cgroup/a.slice/memory.max", "3000000000\n")
-            .with("sys/fs/cgroup/a.slice/memory.current", "2500000000\n")
-            .with("sys/fs/cgroup/a.slice/memory.stat", "anon 1\ninactive_file 500000000\nactive_file 7\n");
-        assert_eq!(machine.surroundings().look(0).available_bytes, 1_000_000_000);
-        let nonsense =
-            machine.with("sys/fs/cgroup/a.slice/memory.current", "many").with("proc/meminfo", "MemAvailable: -4 kB");
-        assert_eq!(nonsense.surroundings().look(0).available_bytes, machine::memory_bytes());
     }
 
     #[test]

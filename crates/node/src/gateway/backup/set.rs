@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use manyhands_api::types::{Problem, ProblemKind};
-use manyhands_proto::calendar::Moment;
 
 use super::fault;
 
@@ -185,7 +185,8 @@ impl Drop for Draft {
 /// What a back-up is called that begins so many seconds after 1970: `2026-01-31T12-00-00Z`.
 pub(super) fn name_at(unix_seconds: u64) -> String {
     // Colons are not for files' names everywhere.
-    Moment::of_unix(unix_seconds).rfc_3339().replace(':', "-")
+    let moment = i64::try_from(unix_seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    moment.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
 }
 
 /// Whether a back-up may be called so. Nothing else in the folder is ever touched.

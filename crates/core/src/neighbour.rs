@@ -1,13 +1,14 @@
-//! A good neighbour: what a node spares for proving follows from what else goes on on its machine. Pure: it is told what was seen, and says
-//! what follows; [`super::surroundings`] looks.
+//! A good neighbour: what a node spares for proving follows from what else goes on on its machine. Serves step III. The daemon looks every few
+//! seconds and says what it has seen; what follows is said here.
 
-use std::fmt;
-use std::str::FromStr;
+use core::fmt;
+use core::str::FromStr;
 
-use manyhands_core::job::step3_dispatch::RECURSION_MEMORY_BYTES;
-use manyhands_core::prover::Means;
 use manyhands_proto::Po2;
 use serde::{Deserialize, Serialize};
+
+use crate::job::step3_dispatch::RECURSION_MEMORY_BYTES;
+use crate::prover::Means;
 
 /// Looks in a row, two seconds apart, that must allow more before more is taken up: a machine that is quiet for a moment is not idle.
 const CALM_LOOKS: u32 = 5;
@@ -18,34 +19,34 @@ const SLACK_PERCENT: u8 = 5;
 
 /// What else goes on on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Memory that could be had without swapping, in bytes.
-    pub(crate) available_bytes: u64,
+    pub available_bytes: u64,
     /// Memory that this node's workers hold, in bytes.
-    pub(crate) own_bytes: u64,
+    pub own_bytes: u64,
     /// Share of the processors that others used since the last look, in percent; the lowest priority, which workers have, does not count.
-    pub(crate) busy_percent: Option<u8>,
+    pub busy_percent: Option<u8>,
     /// Share of the last ten seconds in which something waited for memory or for the disk, whichever is more, in percent.
-    pub(crate) pressure_percent: Option<u8>,
+    pub pressure_percent: Option<u8>,
     /// Whether it runs on its battery.
-    pub(crate) is_on_battery: bool,
+    pub is_on_battery: bool,
     /// Minutes since midnight, local time.
-    pub(crate) minute: u16,
+    pub minute: u16,
 }
 
 /// What the owner asks of a node: the configuration's `node` part, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manners {
+pub struct Manners {
     /// Memory that is left to others, in bytes.
-    pub(crate) keep_free_bytes: u64,
+    pub keep_free_bytes: u64,
     /// Rest while others use more of the processors.
-    pub(crate) busy_percent_max: Option<u8>,
+    pub busy_percent_max: Option<u8>,
     /// Rest above this pressure.
-    pub(crate) pressure_percent_max: Option<u8>,
+    pub pressure_percent_max: Option<u8>,
     /// Whether to work on the battery.
-    pub(crate) on_battery: bool,
+    pub on_battery: bool,
     /// When to work; empty means always.
-    pub(crate) hours: Hours,
+    pub hours: Hours,
 }
 
 /// Spans of the day: `22:00-07:00, 12:30-13:30`, local time. None at all means the whole day.
@@ -118,14 +119,16 @@ impl From<Hours> for String {
 
 /// What follows, and why, for people, if it is not all that the owner allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    pub(crate) means: Means,
-    pub(crate) why: Option<String>,
+pub struct Judgement {
+    /// What is spared.
+    pub means: Means,
+    /// Why it is not all.
+    pub why: Option<String>,
 }
 
 /// Judges look by look. What disturbs is heeded at once, that it is over only after a while.
 #[derive(Debug)]
-pub(crate) struct Neighbour {
+pub struct Neighbour {
     manners: Manners,
     /// Memory of one slot at most, in bytes.
     slot_bytes: u64,
@@ -137,13 +140,13 @@ pub(crate) struct Neighbour {
 
 impl Neighbour {
     /// One that has not looked yet, and allows `slots` with `slot_bytes` each.
-    pub(crate) fn new(manners: Manners, slot_bytes: u64, slots: u8) -> Self {
+    pub fn new(manners: Manners, slot_bytes: u64, slots: u8) -> Self {
         let now = Judgement { means: Means::Work { memory_bytes: slot_bytes }, why: None };
         Self { manners, slot_bytes, slots: slots.max(1), now, calm: 0 }
     }
 
     /// Takes a look into account. Tells what has changed.
-    pub(crate) fn judge(&mut self, seen: &Seen) -> Option<Judgement> {
+    pub fn judge(&mut self, seen: &Seen) -> Option<Judgement> {
         let is_resting = matches!(self.now.means, Means::Rest | Means::Yield);
         let judged = self.judged(seen, is_resting);
         let is_more = rank(judged.means) > rank(self.now.means);

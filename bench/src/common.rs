@@ -1,4 +1,26 @@
-//! What every benchmark prints: medians, and the machine and commit that the figures are of.
+//! What benchmarks share: a guest's segments; medians, and the machine and commit that the figures are of.
+
+use std::sync::Mutex;
+
+use anyhow::{Result, anyhow};
+use manyhands_proto::Po2;
+use manyhands_proto::worker::{Execution, Report, SegmentReport};
+use manyhands_zkvm::prove::{ExecuteTask, execute};
+
+/// Runs a program in this process, and gives its segments of 2^16 cycles.
+pub fn cut(program: &[u8], input: Vec<u8>) -> Result<(Execution, Vec<SegmentReport>)> {
+    let segments = Mutex::new(Vec::new());
+    let (input, po2) = (input.into(), Po2::try_from(16)?);
+    let task = ExecuteTask { program, input: &input, assumptions: &[], po2, cycles_max: 1 << 30, blobs: true };
+    let keep = |report| {
+        if let Report::Segment(segment) = report {
+            segments.lock().map_err(|_| std::io::Error::other("poisoned"))?.push(segment);
+        }
+        Ok(())
+    };
+    let execution = execute(&task, &keep)?;
+    Ok((execution, segments.into_inner().map_err(|_| anyhow!("a thread of the executor panicked"))?))
+}
 
 /// The middle of the values; of an even number the mean of the two in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
