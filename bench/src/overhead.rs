@@ -17,7 +17,7 @@ use manyhands_core::Outcome;
 use manyhands_e2e::gateway::{TestGateway, config};
 use manyhands_e2e::{guest, tiny_input};
 use manyhands_node::prover;
-use manyhands_proto::{Digest, NodeId, Nonce};
+use manyhands_proto::{Binding, Digest, NodeId, Nonce};
 use manyhands_zkvm::prove::prove_segment;
 use manyhands_zkvm::{composite_receipt, verify_receipt};
 
@@ -55,7 +55,7 @@ fn directly(session: &Session) -> Result<f64> {
     let (execution, segments) = cut(&session.program, session.input.clone())?;
     let mut receipts = Vec::new();
     for segment in &segments {
-        let nonce = Nonce::for_lease(NodeId([1; 32]), Default::default(), segment.index, 1);
+        let nonce = Nonce::bound(NodeId([1; 32]), segment.index, Binding::default());
         receipts.push(prove_segment(&segment.blob, nonce)?);
     }
     let receipt = composite_receipt(receipts.into_iter().map(Ok), &[], &execution.journal, session.image_id)?;

@@ -2,7 +2,8 @@
 
 use manyhands_core::view::{JobView, NodeView};
 use manyhands_core::{Outcome, Priority, Verdict};
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, SignedScore};
+use manyhands_vbs::Source;
 use serde::{Deserialize, Serialize};
 
 /// Where a gateway's HTTP door is if nobody says otherwise: loopback only, as it has no passwords yet.
@@ -125,6 +126,32 @@ pub struct GatewayStatus {
     pub nodes: Vec<NodeView>,
     /// Its jobs, newest first, at most 100.
     pub jobs: Vec<JobSummary>,
+}
+
+/// What verifiers say of nodes; the answer of `GET /v1/scores`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scores {
+    /// At most [`SCORES_SHOWN_MAX`] of those that count now: this gateway's own first, then those of verifiers that it believes, then those
+    /// of strangers; the newest first.
+    pub scores: Vec<KnownScore>,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// Scores in one answer. Each is some 800 bytes.
+pub const SCORES_SHOWN_MAX: usize = 2_000;
+
+/// A score as a gateway knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownScore {
+    /// Whose word it is, as this gateway sees it.
+    pub source: Source,
+    /// Cycles that the node proves in a second, with all that comes to it.
+    pub cycles_per_s: u64,
+    /// Seconds for which it still counts.
+    pub expires_in_s: u64,
+    /// The verifier's word, with his signature.
+    pub signed: SignedScore,
 }
 
 /// What the gateway's operator says of a node; the body of `PUT /v1/nodes/{id}`.

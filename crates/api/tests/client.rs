@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use manyhands_api::types::NodeRuling;
 use manyhands_api::{Client, ClientError, Gateway, JobRequest, ProblemKind};
 use manyhands_core::{Outcome, Priority, Verdict};
-use manyhands_proto::{JobId, NodeId, Po2};
+use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Reference};
+use manyhands_vbs::Source;
 use support::{BACKUP, JOB, reference, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -116,6 +117,21 @@ async fn a_watch_that_breaks_is_no_end_of_the_job() {
     served.stop.send(()).unwrap();
     let error = watch.next().await.unwrap_err();
     assert!(error.is_unreachable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn scores_come_with_their_signatures_and_their_receipts() {
+    let served = start().await;
+    let client = Client::new(&served.address.to_string()).unwrap();
+    let known = client.scores().await.unwrap();
+    assert_eq!((known.total, known.scores.as_slice()), (1, [support::score(Source::Own)].as_slice()));
+    let receipt = known.scores[0].signed.score.receipt;
+    assert_eq!(client.score_receipt(receipt).await.unwrap(), support::SCORED);
+    let other = BlobRef { reference: Reference([1; 32]), size_bytes: 9 };
+    let error = client.score_receipt(other).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Problem(problem) if problem.kind == ProblemKind::NotFound), "{error}");
+    let smaller = BlobRef { size_bytes: 3, ..receipt };
+    assert!(matches!(client.score_receipt(smaller).await, Err(ClientError::TooLarge { .. })));
 }
 
 #[tokio::test]

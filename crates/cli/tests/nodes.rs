@@ -22,6 +22,8 @@ fn node(byte: u8, verdict: Option<Verdict>) -> NodeView {
         blocked: verdict.map(|_| "denied by this gateway's operator".to_owned()),
         blocked_ms: None,
         verdict,
+        score: None,
+        challenged: None,
     }
 }
 

@@ -22,19 +22,35 @@ pub(crate) struct Held {
 pub(crate) struct Place {
     /// What it is ordered by: predicted milliseconds, or its arrival.
     pub(crate) rank: u64,
-    /// Whether it has shown that it delivers.
-    pub(crate) is_trusted: bool,
+    /// How far its word and its past carry.
+    pub(crate) footing: Footing,
+}
+
+/// How far a node's word and its past carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Footing {
+    /// It has shown that it delivers.
+    Trusted,
+    /// It has a score, and has not delivered often enough yet.
+    Newcomer,
+    /// It has no score: it comes after all others.
+    Stranger,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Ranked {
     trusted: BTreeSet<(u64, NodeId)>,
     newcomers: BTreeSet<(u64, NodeId)>,
+    strangers: BTreeSet<(u64, NodeId)>,
 }
 
 impl Ranked {
-    fn side(&mut self, is_trusted: bool) -> &mut BTreeSet<(u64, NodeId)> {
-        if is_trusted { &mut self.trusted } else { &mut self.newcomers }
+    fn side(&mut self, footing: Footing) -> &mut BTreeSet<(u64, NodeId)> {
+        match footing {
+            Footing::Trusted => &mut self.trusted,
+            Footing::Newcomer => &mut self.newcomers,
+            Footing::Stranger => &mut self.strangers,
+        }
     }
 }
 
@@ -65,7 +81,7 @@ impl Bids {
         let mut held = Held { ask, until, arrival: self.arrivals, places: Vec::new() };
         for (class, ranked) in &mut self.by_class {
             if let Some(place) = place(*class, held.arrival) {
-                ranked.side(place.is_trusted).insert((place.rank, node));
+                ranked.side(place.footing).insert((place.rank, node));
                 held.places.push((*class, place));
             }
         }
@@ -76,7 +92,7 @@ impl Bids {
         let held = self.by_node.remove(node)?;
         for (class, place) in &held.places {
             if let Some(ranked) = self.by_class.get_mut(class) {
-                ranked.side(place.is_trusted).remove(&(place.rank, *node));
+                ranked.side(place.footing).remove(&(place.rank, *node));
             }
         }
         Some(held)
@@ -90,7 +106,7 @@ impl Bids {
         let mut ranked = Ranked::default();
         for (node, held) in &mut self.by_node {
             if let Some(place) = place(node, held.arrival) {
-                ranked.side(place.is_trusted).insert((place.rank, *node));
+                ranked.side(place.footing).insert((place.rank, *node));
                 held.places.push((class, place));
             }
         }
@@ -102,11 +118,10 @@ impl Bids {
         self.by_node.get(node).is_some_and(|held| held.places.iter().any(|(of, _)| *of == class))
     }
 
-    /// The waiting nodes of a class, best first, each with its score: its rank, worse by `penalty_percent` for a newcomer.
-    pub(crate) fn best(&self, class: Class, penalty_percent: u64) -> impl Iterator<Item = (u64, NodeId)> {
+    /// The waiting nodes of a class that have a score, best first, each with its score: its rank, worse by `penalty_percent` for a newcomer.
+    pub(crate) fn known(&self, class: Class, penalty_percent: u64) -> impl Iterator<Item = (u64, NodeId)> {
         let ranked = self.by_class.get(&class);
-        let worse =
-            move |(rank, node): &(u64, NodeId)| (rank.saturating_mul(penalty_percent.saturating_add(100)) / 100, *node);
+        let worse = worse_by(penalty_percent);
         let mut trusted = ranked.into_iter().flat_map(|ranked| ranked.trusted.iter().copied()).peekable();
         let mut newcomers = ranked.into_iter().flat_map(|ranked| ranked.newcomers.iter()).map(worse).peekable();
         std::iter::from_fn(move || match (trusted.peek(), newcomers.peek()) {
@@ -115,4 +130,19 @@ impl Bids {
             (None, _) => newcomers.next(),
         })
     }
+
+    /// Those without one, likewise.
+    pub(crate) fn strangers(&self, class: Class, penalty_percent: u64) -> impl Iterator<Item = (u64, NodeId)> {
+        let ranked = self.by_class.get(&class);
+        ranked.into_iter().flat_map(|ranked| ranked.strangers.iter()).map(worse_by(penalty_percent))
+    }
+
+    /// All of them, strangers last, whatever they say.
+    pub(crate) fn all(&self, class: Class, penalty_percent: u64) -> impl Iterator<Item = (u64, NodeId)> {
+        self.known(class, penalty_percent).chain(self.strangers(class, penalty_percent))
+    }
+}
+
+fn worse_by(percent: u64) -> impl Fn(&(u64, NodeId)) -> (u64, NodeId) {
+    move |(rank, node)| (rank.saturating_mul(percent.saturating_add(100)) / 100, *node)
 }

@@ -153,6 +153,8 @@ pub struct Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
+    /// In time, but its node has no score yet: another may get the unit beside it.
+    OnTrial,
     /// It is within it, or not far beyond.
     InTime,
     /// It is within it, but will be late by its node's own word, or a free node would be done much earlier: its unit may get a copy.
@@ -281,6 +283,7 @@ impl<P: ProofSystem> Job<P> {
 fn pace(lease: &LeaseRecord) -> Pace {
     match (&lease.status, lease.doubt) {
         (LeaseStatus::Checking { .. }, _) => Pace::Checking,
+        (_, Some(Doubt::Untried)) => Pace::OnTrial,
         (_, Some(Doubt::Late)) => Pace::Late,
         (_, Some(Doubt::Slower)) => Pace::Overtaken,
         (_, None) => Pace::InTime,

@@ -8,6 +8,7 @@
 
 pub mod audit;
 mod bids;
+mod binder;
 pub mod capacity;
 pub mod explain;
 pub mod gateways;
@@ -21,12 +22,14 @@ pub mod prover;
 pub mod reputation;
 pub mod requester;
 pub mod room;
+pub mod scores;
 pub mod sizing;
 mod text;
 pub mod time;
 mod timers;
 pub mod view;
 
+pub use binder::Binder;
 pub use job::{
     Assumption, Check, ExecutionInfo, JobSpec, Outcome, Parts, Priority, Receipted, RequestInfo, Restored, SegmentInfo,
     Tally, sibling,

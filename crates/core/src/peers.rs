@@ -8,6 +8,7 @@ use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{NodeId, Po2};
 
 use crate::reputation::Ruling;
+use crate::scores::Held;
 use crate::{Policy, Time};
 
 /// The address range that a node is reached from: an IPv4 /24 or an IPv6 /48. Nodes of one range are likely one operator's, and fail
@@ -79,6 +80,11 @@ pub struct Peer {
     pub blocked_for: Option<String>,
     /// What the gateway's operator said of it.
     pub ruling: Option<Ruling>,
+    pub(crate) scores: BTreeMap<Po2, Held>,
+    /// Since when it has no lease and asks for work.
+    pub(crate) idle_since: Option<Time>,
+    /// When it last failed here: scores from before that count no more.
+    pub(crate) suspended: Option<Time>,
     observed_ms: BTreeMap<(UnitKind, Po2), u64>,
 }
 
@@ -97,6 +103,9 @@ impl Peer {
             blocked_until: None,
             blocked_for: None,
             ruling: None,
+            scores: BTreeMap::new(),
+            idle_since: None,
+            suspended: None,
             observed_ms: BTreeMap::new(),
         }
     }
@@ -115,10 +124,11 @@ impl Peer {
     /// Whether there is anything to predict its time for this kind of unit from.
     pub fn is_measured(&self, kind: UnitKind) -> bool {
         let stated = || self.capabilities.iter().flat_map(|offer| &offer.timings).any(|timing| timing.kind == kind);
-        self.observed_ms.keys().any(|(seen, _)| *seen == kind) || stated()
+        let is_scored = kind == UnitKind::Prove && !self.scores.is_empty();
+        is_scored || self.observed_ms.keys().any(|(seen, _)| *seen == kind) || stated()
     }
 
-    /// Predicted milliseconds for a unit: what was seen here, else what the node says, else the paper's laptop.
+    /// Predicted milliseconds for a unit: what was seen here, else what its scores say, else what the node says, else the paper's laptop.
     pub fn predict_ms(&self, policy: &Policy, kind: UnitKind, po2: Po2) -> u64 {
         if let Some(ms) = self.observed_ms.get(&(kind, po2)) {
             return *ms;
@@ -134,8 +144,10 @@ impl Peer {
             let timings = self.capabilities.iter().flat_map(|capabilities| &capabilities.timings);
             timings.filter(|timing| timing.kind == kind).map(|timing| scale(timing.po2, timing.elapsed_ms)).min()
         };
+        let scored = || self.scored_ms(po2).filter(|_| kind == UnitKind::Prove);
         let believed_max = policy.believed_ms_max(kind, po2);
-        seen.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or_else(|| policy.default_ms(kind, po2))
+        let known = seen.or_else(scored);
+        known.or_else(|| stated().map(|ms| ms.min(believed_max))).unwrap_or_else(|| policy.default_ms(kind, po2))
     }
 
     /// Takes a measured time into the prediction: the mean of the old prediction and the new time.
@@ -157,6 +169,8 @@ pub struct PeerBook {
     pub(crate) peers: BTreeMap<NodeId, Peer>,
     /// Whose standing has changed and is to be written down.
     pub(crate) changed: BTreeSet<NodeId>,
+    /// Whose scores count no more, which those who keep scores are to be told.
+    pub(crate) suspended: BTreeSet<NodeId>,
     newcomers: LossRate,
     all: LossRate,
 }
@@ -193,6 +207,20 @@ impl PeerBook {
         let peer = self.heard(now, node, policy);
         peer.origin = from;
         peer.capabilities = Some(capabilities);
+    }
+
+    /// Notes that a node without a lease asks for work.
+    pub(crate) fn idle(&mut self, now: Time, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.idle_since.get_or_insert(now);
+        }
+    }
+
+    /// Notes that a node has work.
+    pub(crate) fn busy(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.idle_since = None;
+        }
     }
 
     /// Notes where a node can be dialled.
@@ -233,12 +261,16 @@ impl PeerBook {
     pub fn gone(&mut self, node: &NodeId) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.connected = false;
+            peer.idle_since = None;
         }
     }
 
     /// Credits a verified result that took `elapsed_ms` on the gateway's clock.
-    pub fn credit(&mut self, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64, policy: &Policy) {
+    pub fn credit(&mut self, now: Time, node: &NodeId, kind: UnitKind, po2: Po2, elapsed_ms: u64, policy: &Policy) {
         self.count(node, false, policy);
+        if kind == UnitKind::Prove {
+            self.score(now, node, po2, elapsed_ms, policy);
+        }
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = peer.valid.saturating_add(1);
             peer.delivered = peer.delivered.saturating_add(1);
@@ -254,6 +286,7 @@ impl PeerBook {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = 0;
         }
+        self.suspend(now, node);
         self.took_longer(node, kind, po2, elapsed_ms);
         self.stumble(now, node, "another node was done long before it", policy);
     }

@@ -41,6 +41,13 @@ pub struct Policy {
     /// An offence this long after the last block's end counts as the first. A week: by then somebody has
     /// looked at the machine.
     pub forgive_ms: u64,
+    /// For how long a benchmark score counts: two hours (paper, section 6). Zero where scores play no part: nobody is a stranger then.
+    pub score_ms: u64,
+    /// A node that waited for work this long in vain, and has no score that lasts, is given a challenge. Zero never. A minute: in a network with
+    /// jobs there is work before that, and a job that begins meanwhile is better served by a node that is not busy with a challenge.
+    pub challenge_after_ms: u64,
+    /// A score is renewed when it counts no longer than this. A quarter of an hour: a proof at the largest size of a weak machine takes ten minutes.
+    pub score_renew_ms: u64,
     /// Pause for a node that let a lease go silent or pass its deadline while connected: it may only be overloaded.
     pub pause_ms: u64,
     /// First rest of a node whose worker failed or that could not fetch; doubles with each such lease in a row, up to `pause_ms`. Without
@@ -120,6 +127,9 @@ impl Default for Policy {
             block_ms: 10 * 60_000,
             block_ms_max: 24 * 3_600_000,
             forgive_ms: 7 * 24 * 3_600_000,
+            score_ms: manyhands_proto::limits::EPOCH_S * 1000,
+            challenge_after_ms: 60_000,
+            score_renew_ms: 15 * 60_000,
             pause_ms: 60_000,
             rest_ms: 5_000,
             stated_percent_max: 1_000,
@@ -164,6 +174,7 @@ impl Policy {
             copies_percent: 100 * copies,
             late_gain_percent: 0,
             near_wait_ms: 0,
+            score_ms: 0,
             deadline_percent: 1_000_000,
             ..Self::default()
         }

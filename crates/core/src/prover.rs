@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, Lease, Request, Response, Stage};
-use manyhands_proto::{BlobRef, LeaseId, NodeId};
+use manyhands_proto::{BlobRef, LeaseId, NodeId, SignedScore};
 
 use crate::Time;
 use crate::gateways::Gateways;
@@ -13,8 +13,10 @@ use crate::text::clip;
 use crate::time::Earliest;
 
 mod means;
+mod scores;
 
 pub use means::Means;
+use scores::Scores;
 
 /// A question that a node asked. Given out by the machine, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +84,13 @@ pub enum Input {
     Room(Room),
     /// What the machine spares for proving has changed. Until this is said it is all that the node offers.
     Means(Means),
+    /// A score is left from before a restart.
+    Score {
+        /// The score.
+        signed: Box<SignedScore>,
+        /// Milliseconds for which it still counts.
+        left_ms: u64,
+    },
     /// The node shuts down: leases are given back.
     Leave,
 }
@@ -121,6 +130,8 @@ pub enum Command {
         receipt: BlobRef,
         /// Whether the gateway took it.
         taken: bool,
+        /// The gateway's word on it, which is to outlive a restart, as long as others may ask for the receipt.
+        score: Option<Box<SignedScore>>,
     },
 }
 
@@ -191,6 +202,8 @@ impl Question {
 /// The node's state machine.
 #[derive(Debug, Clone)]
 pub struct Prover {
+    me: NodeId,
+    scores: Scores,
     /// What it offers now.
     capabilities: Capabilities,
     /// What it offers when the machine spares all that its owner allows.
@@ -207,9 +220,11 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// A node that can do this.
-    pub fn new(capabilities: Capabilities) -> Self {
+    /// The node `me` that can do this.
+    pub fn new(me: NodeId, capabilities: Capabilities) -> Self {
         Self {
+            me,
+            scores: Scores::default(),
             most: capabilities.clone(),
             means: Means::Work { memory_bytes: capabilities.memory_bytes },
             capabilities,
@@ -222,6 +237,11 @@ impl Prover {
             is_leaving: false,
             commands: VecDeque::new(),
         }
+    }
+
+    /// Which node it is.
+    pub fn node_id(&self) -> NodeId {
+        self.me
     }
 
     /// What the node can do now.
@@ -251,6 +271,7 @@ impl Prover {
             Input::Cancelled { from, lease } => self.cancelled(from, lease),
             Input::Room(room) => self.found(room),
             Input::Means(means) => self.spares(means),
+            Input::Score { signed, left_ms } => self.scores.restore(now, *signed, left_ms),
             Input::Leave => self.leave(),
         }
         self.turn(now);
@@ -309,7 +330,8 @@ impl Prover {
             self.ask(gateway, Request::Hello(self.capabilities.clone()), Question::Hello(gateway));
         }
         let slots_free = self.capabilities.slots.saturating_sub(u8::try_from(self.slots.len()).unwrap_or(u8::MAX));
-        let bid = Bid { capabilities: self.capabilities.clone(), slots_free };
+        let score = self.scores.for_gateway(now, &gateway).cloned().map(Box::new);
+        let bid = Bid { capabilities: self.capabilities.clone(), slots_free, score };
         self.ask(gateway, Request::Bid(bid), Question::Bid(gateway));
     }
 
@@ -331,7 +353,7 @@ impl Prover {
                     slot.give_up_at = now.after(slot.lease.deadline_ms);
                 }
             }
-            (Some(Question::Done(lease)), Some(response)) => self.discard(lease, response == Response::Ok),
+            (Some(Question::Done(lease)), Some(response)) => self.handed_over(now, lease, response),
             (Some(Question::Done(lease)), None) => {
                 if let Some(offer) = self.offers.get_mut(&lease) {
                     let pause = OFFER_MS.saturating_mul(1 << offer.tries.min(16)).min(OFFER_MS_MAX);
@@ -342,6 +364,19 @@ impl Prover {
             (Some(Question::Heartbeat(_) | Question::Fail | Question::Withdrawal), _)
             | (Some(Question::Hello(_)), Some(_))
             | (None, _) => {}
+        }
+    }
+
+    fn handed_over(&mut self, now: Time, lease: LeaseId, response: Response) {
+        let Some(offer) = self.offers.get(&lease) else { return };
+        let (gateway, receipt) = (offer.gateway, offer.receipt);
+        match response {
+            Response::Ok => self.discard(lease, true, None),
+            Response::Scored(signed) => {
+                let is_kept = signed.score.receipt == receipt && self.scores.keep(now, self.me, &signed, gateway);
+                self.discard(lease, true, is_kept.then_some(signed));
+            }
+            _ => self.discard(lease, false, None),
         }
     }
 
@@ -358,7 +393,7 @@ impl Prover {
                 self.gateways.refused(now, &gateway, retry_ms.clamp(RETRY_MS_MIN, RETRY_MS_MAX));
             }
             // No answer to a bid: a gateway that talks nonsense is treated like one that is not there.
-            Response::Ok | Response::Stale => self.gateways.failed(now, &gateway),
+            Response::Ok | Response::Stale | Response::Scored(_) => self.gateways.failed(now, &gateway),
         }
     }
 
@@ -424,14 +459,14 @@ impl Prover {
         match result {
             Ok((receipt, elapsed_ms)) => {
                 let Some(slot) = self.slots.remove(&lease) else {
-                    return self.commands.push_back(Command::Discard { lease, receipt, taken: false });
+                    return self.commands.push_back(Command::Discard { lease, receipt, taken: false, score: None });
                 };
                 let offer = Offer { gateway: slot.gateway, receipt, elapsed_ms, since: now, next: Some(now), tries: 0 };
                 self.offers.insert(lease, offer);
                 self.learn_time(&slot.lease, elapsed_ms);
                 while self.offers.len() > OFFERS_MAX {
                     let oldest = self.offers.iter().min_by_key(|(_, offer)| offer.since).map(|(lease, _)| *lease);
-                    oldest.into_iter().for_each(|lease| self.discard(lease, false));
+                    oldest.into_iter().for_each(|lease| self.discard(lease, false, None));
                 }
             }
             Err(why) => self.stumble(now, lease, FailReason::Worker(clip(&why))),
@@ -455,7 +490,7 @@ impl Prover {
         if self.slots.get(&lease).is_some_and(|slot| slot.gateway == from) {
             self.stop(lease);
         } else if self.offers.get(&lease).is_some_and(|offer| offer.gateway == from) {
-            self.discard(lease, false);
+            self.discard(lease, false, None);
         }
     }
 
@@ -465,9 +500,9 @@ impl Prover {
         }
     }
 
-    fn discard(&mut self, lease: LeaseId, taken: bool) {
+    fn discard(&mut self, lease: LeaseId, taken: bool, score: Option<Box<SignedScore>>) {
         if let Some(offer) = self.offers.remove(&lease) {
-            self.commands.push_back(Command::Discard { lease, receipt: offer.receipt, taken });
+            self.commands.push_back(Command::Discard { lease, receipt: offer.receipt, taken, score });
         }
     }
 
@@ -475,7 +510,7 @@ impl Prover {
     fn withdraw(&mut self) {
         let bids: Vec<NodeId> = self.questions.values().filter_map(Question::bid_to).collect();
         for gateway in bids {
-            let bid = Bid { capabilities: self.capabilities.clone(), slots_free: 0 };
+            let bid = Bid { capabilities: self.capabilities.clone(), slots_free: 0, score: None };
             self.ask(gateway, Request::Bid(bid), Question::Withdrawal);
         }
     }
@@ -517,7 +552,7 @@ impl Prover {
             .filter(|(_, offer)| now.since(offer.since) >= OFFER_KEPT_MS)
             .map(|(id, _)| *id)
             .collect();
-        old.into_iter().for_each(|lease| self.discard(lease, false));
+        old.into_iter().for_each(|lease| self.discard(lease, false, None));
         let due: Vec<LeaseId> = self
             .offers
             .iter()

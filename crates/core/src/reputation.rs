@@ -108,6 +108,7 @@ impl PeerBook {
     /// Gives a node that let a lease lapse a rest.
     pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
         self.count(node, true, policy);
+        self.suspend(now, node);
         let Some(peer) = self.peers.get_mut(node) else { return };
         let doubled = policy.pause_ms.saturating_mul(1 << peer.stumbles.min(20));
         peer.stumbles = peer.stumbles.saturating_add(1);
@@ -121,6 +122,7 @@ impl PeerBook {
     /// Blocks a node that sent what no honest node sends, for longer each time; a long time without counts as none before. Returns until when.
     pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
         self.count(node, true, policy);
+        self.suspend(now, node);
         let peer = self.peers.get_mut(node)?;
         if peer.blocked_until.is_some_and(|until| now.since(until) > policy.forgive_ms) {
             peer.offences = 0;

@@ -7,14 +7,17 @@ use manyhands_proto::message::{Bid, Holder, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId};
 
 use crate::bids::Bids;
+use crate::binder::Binder;
 use crate::holding::Holding;
 use crate::job::Job;
 use crate::peers::{Origin, Peer, PeerBook};
 use crate::reputation::Ruling;
+use crate::scores::Shown;
 use crate::text::clip;
 use crate::timers::{Timers, Wake};
 use crate::{Policy, ProofSystem, Time};
 
+pub(crate) mod challenges;
 mod circle;
 mod dispatch;
 mod interface;
@@ -43,6 +46,10 @@ impl<P: ProofSystem> Outbox<P> {
 pub(crate) struct Context<'a, P: ProofSystem> {
     pub(crate) now: Time,
     pub(crate) policy: &'a Policy,
+    pub(crate) me: &'a Holder,
+    /// Whether the job is not for everybody.
+    pub(crate) is_private: bool,
+    pub(crate) binder: &'a Binder,
     pub(crate) peers: &'a mut PeerBook,
     pub(crate) holding: &'a mut Holding,
     pub(crate) timers: &'a mut Timers,
@@ -79,6 +86,7 @@ pub struct Requester<P: ProofSystem> {
     policy: Policy,
     me: Holder,
     zkvm: String,
+    binder: Binder,
     pub(crate) jobs: BTreeMap<JobId, Job<P>>,
     /// Who may work on the jobs that are not for everybody.
     circles: BTreeMap<JobId, BTreeSet<NodeId>>,
@@ -86,6 +94,7 @@ pub struct Requester<P: ProofSystem> {
     bids: Bids,
     pub(crate) holding: Holding,
     timers: Timers,
+    challenges: challenges::Challenges<P>,
     plan: Plan,
     /// Jobs whose units' wants may have changed since the last dispatch.
     touched: BTreeSet<JobId>,
@@ -101,6 +110,9 @@ macro_rules! with_job {
             let $cx = &mut Context {
                 now: $now,
                 policy: &$self.policy,
+                me: &$self.me,
+                is_private: $self.circles.contains_key(&$job),
+                binder: &$self.binder,
                 peers: &mut $self.peers,
                 holding: &mut $self.holding,
                 timers: &mut $self.timers,
@@ -118,18 +130,20 @@ macro_rules! with_job {
 }
 
 impl<P: ProofSystem> Requester<P> {
-    /// A gateway that is reached as `me` and whose jobs need workers of version `zkvm`.
-    pub fn new(policy: Policy, me: Holder, zkvm: String) -> Self {
+    /// A gateway that is reached as `me`, whose jobs need workers of version `zkvm`, and whose leases `binder` binds.
+    pub fn new(policy: Policy, me: Holder, zkvm: String, binder: Binder) -> Self {
         Self {
             policy,
             me,
             zkvm,
+            binder,
             jobs: BTreeMap::new(),
             circles: BTreeMap::new(),
             peers: PeerBook::default(),
             bids: Bids::default(),
             holding: Holding::default(),
             timers: Timers::default(),
+            challenges: challenges::Challenges::default(),
             plan: Plan::default(),
             touched: BTreeSet::new(),
             bidder: None,
@@ -218,6 +232,10 @@ impl<P: ProofSystem> Requester<P> {
             Input::Broken { job, reason } => {
                 with_job!(self, now, job, |j, cx| j.fail(reason, cx));
             }
+            Input::Challenged { id, made } => self.challenge_made(now, id, made),
+            Input::Checked { node, lease, result } if !self.jobs.contains_key(&lease.job) => {
+                self.challenge_checked(now, node, lease, result);
+            }
             Input::Checked { node, lease, result } => {
                 with_job!(self, now, lease.job, |j, cx| j.checked(node, lease, result, cx));
                 self.refuse_if_blocked(now, &node);
@@ -228,6 +246,10 @@ impl<P: ProofSystem> Requester<P> {
             Input::Located { node, addresses } => self.peers.locate(now, node, addresses, &self.policy),
             Input::Gone { node } => self.gone(now, node),
             Input::Rule { node, ruling } => self.rule(now, node, ruling),
+            Input::Shown { node, shown } => {
+                self.show(now, &node, &shown);
+                self.place_again(now, &node);
+            }
             Input::Recall { node, standing } => self.peers.recall(now, node, standing, &self.policy),
             Input::Misbehaved { node, reason } => {
                 self.peers.heard(now, node, &self.policy);
@@ -258,7 +280,8 @@ impl<P: ProofSystem> Requester<P> {
 
     fn wake(&mut self, now: Time, wake: Wake) {
         match wake {
-            Wake::Bid(node) => self.release_bid(&node),
+            Wake::Bid(node) => self.release_bid(now, &node),
+            Wake::Challenge(id) => self.challenge_lapsed(now, id),
             Wake::Lease(node, lease) => {
                 with_job!(self, now, lease.job, |j, cx| j.expire(node, lease, cx));
                 self.refuse_if_blocked(now, &node);
@@ -293,6 +316,7 @@ impl<P: ProofSystem> Requester<P> {
                 let job = self.jobs.get(&job).filter(|job| job.is_open())?;
                 job.near_until.map(|at| (at, "a unit that waits for the node near its inputs"))
             }
+            Wake::Challenge(id) => self.challenge_due(&id),
             Wake::Plan => self.next_plan().map(|at| (at, "units that wait for a better node")),
         }
     }
@@ -332,21 +356,22 @@ impl<P: ProofSystem> Requester<P> {
         match input {
             Input::Hello { node, from, capabilities, ask } => {
                 self.peers.introduce(now, node, from, capabilities, &self.policy);
-                self.place_again(&node);
+                self.place_again(now, &node);
                 self.answer(ask, Response::Ok);
             }
-            Input::Bid { node, from, bid, ask } => self.bid(now, node, from, bid, ask),
+            Input::Bid { node, from, bid, shown, ask } => self.bid(now, node, from, bid, shown.as_deref(), ask),
             Input::Heartbeat { node, lease, stage, remaining_ms, ask } => {
                 self.peers.heard(now, node, &self.policy);
                 let (word, again_by) = ((stage, remaining_ms), self.again_by(now, lease));
                 let answer = with_job!(self, now, lease.job, |j, cx| j.heartbeat(node, lease, word, again_by, cx));
+                let answer = answer.or_else(|| self.challenge_heard(now, node, lease));
                 self.answer(ask, answer.unwrap_or(Response::Stale));
             }
             Input::Done { node, lease, receipt, elapsed_ms, ask } => {
                 self.peers.heard(now, node, &self.policy);
                 let known =
                     with_job!(self, now, lease.job, |j, cx| j.claimed(node, lease, receipt, elapsed_ms, ask, cx));
-                if known.is_none() {
+                if known.is_none() && !self.challenge_claimed(now, node, lease, receipt, ask) {
                     self.answer(ask, Response::Stale);
                 }
                 // Its slot is free now, perhaps for a bid that overtook this word.
@@ -354,7 +379,10 @@ impl<P: ProofSystem> Requester<P> {
             }
             Input::Fail { node, lease, reason, ask } => {
                 self.peers.heard(now, node, &self.policy);
-                with_job!(self, now, lease.job, |j, cx| j.given_back(node, lease, &reason, cx));
+                let known = with_job!(self, now, lease.job, |j, cx| j.given_back(node, lease, &reason, cx));
+                if known.is_none() {
+                    self.challenge_given_back(now, node, lease, "it gave a challenge back");
+                }
                 self.refuse_if_blocked(now, &node);
                 self.answer(ask, Response::Ok);
             }
@@ -362,12 +390,15 @@ impl<P: ProofSystem> Requester<P> {
         }
     }
 
-    fn bid(&mut self, now: Time, node: NodeId, from: Origin, bid: Bid, ask: AskId) {
-        self.release_bid(&node);
+    fn bid(&mut self, now: Time, node: NodeId, from: Origin, bid: Bid, shown: Option<&Shown>, ask: AskId) {
+        self.let_bid_go(&node);
         let zkvm = bid.capabilities.zkvm.clone();
         let busy = usize::from(bid.capabilities.slots.saturating_sub(bid.slots_free));
         self.peers.introduce(now, node, from, bid.capabilities, &self.policy);
         self.lose_surplus(now, node, busy);
+        if let Some(shown) = shown {
+            self.show(now, &node, shown);
+        }
         if let Some(refusal) = self.refusal_of_blocked(now, &node) {
             return self.answer(ask, refusal);
         }
@@ -375,11 +406,23 @@ impl<P: ProofSystem> Requester<P> {
             let reason = clip(&format!("this gateway's jobs need {}, and this node has {zkvm}", self.zkvm));
             return self.answer(ask, Response::Refused { reason, retry_ms: self.policy.block_ms });
         }
+        if busy == 0 && bid.slots_free > 0 {
+            self.peers.idle(now, &node);
+        }
         let is_idle = !self.jobs.values().any(Job::is_open);
+        if is_idle && bid.slots_free > 0 && self.challenge(now, node, ask) {
+            return;
+        }
         if is_idle || bid.slots_free == 0 || self.bids.len() >= self.policy.bids_held_max {
             return self.answer(ask, Response::Wait { retry_ms: self.policy.retry_ms });
         }
         self.hold_bid(now, node, ask);
+    }
+
+    fn show(&mut self, now: Time, node: &NodeId, shown: &Shown) {
+        let score = shown.score.score();
+        let (issued, until) = (self.binder.time(score.issued_s), self.binder.time(score.expires_s));
+        self.peers.show(now, node, shown, issued, until);
     }
 
     /// What a blocked node is told.
@@ -424,7 +467,17 @@ impl<P: ProofSystem> Requester<P> {
         });
     }
 
-    fn release_bid(&mut self, node: &NodeId) {
+    /// A bid was held for long enough, and there was no work for it.
+    fn release_bid(&mut self, now: Time, node: &NodeId) {
+        if let Some(bid) = self.bids.remove(node)
+            && !self.challenge(now, *node, bid.ask)
+        {
+            self.answer(bid.ask, Response::Wait { retry_ms: 0 });
+        }
+    }
+
+    /// Lets go of the bid of a node that bids again.
+    fn let_bid_go(&mut self, node: &NodeId) {
         if let Some(bid) = self.bids.remove(node) {
             self.answer(bid.ask, Response::Wait { retry_ms: 0 });
         }
@@ -441,6 +494,7 @@ impl<P: ProofSystem> Requester<P> {
             self.lose(now, node, lease, "the gateway's operator has denied it");
             self.out.command(Command::Cancel { node, lease });
         }
+        self.take_challenge_back(&node);
     }
 
     fn gone(&mut self, now: Time, node: NodeId) {
@@ -448,6 +502,7 @@ impl<P: ProofSystem> Requester<P> {
         if let Some(bid) = self.bids.remove(&node) {
             self.out.command(Command::Drop { ask: bid.ask });
         }
+        self.challenge_gone(&node);
         for lease in self.holding.of(&node).collect::<Vec<_>>() {
             self.lose(now, node, lease, "its connection broke");
         }

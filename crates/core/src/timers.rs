@@ -20,6 +20,8 @@ pub(crate) enum Wake {
     Announce(JobId),
     /// A unit waited long enough for the node that is near its inputs.
     Near(JobId),
+    /// A challenge is silent or past its deadline.
+    Challenge(JobId),
     /// The fleet's capacity is to be reckoned anew.
     Plan,
 }

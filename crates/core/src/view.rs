@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{JobId, NodeId, Po2, Unit};
+use manyhands_vbs::Source;
 use serde::{Deserialize, Serialize};
 
 use crate::job::step3_dispatch::is_able;
@@ -122,6 +123,25 @@ pub struct NodeView {
     /// What the operator said of it.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// Its score of the largest size that still counts here; nothing if it is a stranger.
+    #[serde(default)]
+    pub score: Option<ScoreView>,
+    /// The size of the challenge that it proves now, if it does.
+    #[serde(default)]
+    pub challenged: Option<Po2>,
+}
+
+/// A score that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreView {
+    /// The size.
+    pub po2: Po2,
+    /// Milliseconds that a proof of that size took.
+    pub elapsed_ms: u64,
+    /// How it is known.
+    pub source: Source,
+    /// Milliseconds for which it still counts.
+    pub left_ms: u64,
 }
 
 /// Why a job cannot be taken now.
@@ -179,6 +199,7 @@ impl<P: ProofSystem> Requester<P> {
 
     /// All nodes that are known.
     pub fn view_nodes(&self, now: Time) -> Vec<NodeView> {
+        let challenged: BTreeMap<NodeId, Po2> = self.challenged().collect();
         let view = |(node, peer): (&NodeId, &crate::peers::Peer)| {
             let offer = peer.capabilities.as_ref();
             let bar = peer.bar(now);
@@ -194,6 +215,13 @@ impl<P: ProofSystem> Requester<P> {
                 blocked_ms: bar.as_ref().and_then(|bar| bar.left_ms),
                 blocked: bar.map(|bar| bar.reason),
                 verdict: peer.ruling.as_ref().map(|ruling| ruling.verdict),
+                score: peer.scores().filter(|(_, held)| now < held.until).last().map(|(po2, held)| ScoreView {
+                    po2,
+                    elapsed_ms: held.elapsed_ms,
+                    source: held.source,
+                    left_ms: held.until.since(now),
+                }),
+                challenged: challenged.get(node).copied(),
             }
         };
         // A peer that is connected and neither offered work nor did harm is no node, unless the operator spoke of it.

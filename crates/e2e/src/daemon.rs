@@ -121,6 +121,12 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// Kills it and starts it again for another gateway.
+    pub fn restart_for(&mut self, address: &str) -> Result<()> {
+        self.gateway = address.to_owned();
+        self.restart()
+    }
+
     /// Kills its worker process, if there is one now.
     pub fn kill_worker_now(&self) -> Result<bool> {
         kill_worker_now(self.child.id())

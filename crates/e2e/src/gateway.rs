@@ -41,6 +41,8 @@ pub fn config(dir: &std::path::Path) -> Result<Config> {
     // Whatever Bee node this machine has is none of a test's business.
     config.bee.mode = Some(StorageMode::Embedded);
     config.gateway.http = ([127, 0, 0, 1], 0).into();
+    // A test that waits for something else must not find its nodes at work on a challenge.
+    config.gateway.challenges = false;
     Ok(config)
 }
 

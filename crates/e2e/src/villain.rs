@@ -8,10 +8,13 @@ use manyhands_blob::transfer::{BlobServer, REQUEST_BYTES, Request as BlobRequest
 use manyhands_blob::{ChunkStore, Owner, StoreError};
 use manyhands_net::{BlobStream, Identity, Net, NetConfig, NetEvent};
 use manyhands_node::worker::{Worker, WorkerOptions};
+use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::message::{Bid, Capabilities, Lease, Request, Response, Stage, Timing};
+use manyhands_proto::score::Work;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Report, Task};
-use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Po2};
+use manyhands_proto::{Binding, BlobRef, LeaseId, NodeId, Nonce, Po2, Score, SignedScore};
+use manyhands_vbs::sign;
 use serde_bytes::ByteBuf;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -32,6 +35,7 @@ pub enum Hands {
 /// A node that misbehaves.
 pub struct Villain {
     net: Net,
+    identity: Identity,
     gateway: NodeId,
     store: ChunkStore,
     _dir: TempDir,
@@ -43,11 +47,12 @@ impl Villain {
         let dir = tempfile::tempdir()?;
         let store = ChunkStore::open(&dir.path().join("chunks.redb"), 1 << 30)?;
         let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], ..NetConfig::default() };
-        let (net, events) = manyhands_net::start(Identity::generate(), config).await?;
+        let identity = Identity::generate();
+        let (net, events) = manyhands_net::start(identity.clone(), config).await?;
         tokio::spawn(serve(events, store.clone(), hands));
         let gateway = net.connect_to(address).await?;
         net.request(gateway, Request::Hello(capabilities()?)).await?;
-        Ok(Self { net, gateway, store, _dir: dir })
+        Ok(Self { net, identity, gateway, store, _dir: dir })
     }
 
     /// Who it is.
@@ -58,11 +63,11 @@ impl Villain {
     /// Bids until it gets a lease, and fetches the segment.
     pub async fn lease(&self) -> Result<(Lease, Vec<u8>)> {
         let lease = until("a lease for the villain", async || {
-            let bid = Bid { capabilities: capabilities()?, slots_free: 1 };
+            let bid = Bid { capabilities: capabilities()?, slots_free: 1, score: None };
             match self.net.request(self.gateway, Request::Bid(bid)).await? {
                 Response::Lease(lease) => Ok(Some(*lease)),
                 Response::Refused { reason, .. } => bail!("the villain was found out too early: {reason}"),
-                Response::Wait { .. } | Response::Ok | Response::Stale => Ok(None),
+                Response::Wait { .. } | Response::Ok | Response::Stale | Response::Scored(_) => Ok(None),
             }
         })
         .await?;
@@ -72,6 +77,36 @@ impl Villain {
         fetch(stream, &self.store, &owner, input, &TransferLimits::default()).await?;
         let segment = self.store.read_blob(&input, 64 << 20)?;
         Ok((lease, segment))
+    }
+
+    /// Bids with this score, and gives the answer.
+    pub async fn bid_showing(&self, score: SignedScore) -> Result<Response> {
+        let bid = Bid { capabilities: capabilities()?, slots_free: 1, score: Some(Box::new(score)) };
+        Ok(self.net.request(self.gateway, Request::Bid(bid)).await?)
+    }
+
+    /// Says a score of somebody, as if it had seen his proof. The epoch is that of `binding`'s making.
+    pub fn vouches_for(&self, peer: NodeId, receipt: &[u8], binding: Binding) -> Result<SignedScore> {
+        let issued_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+        let score = Score {
+            peer,
+            verifier: self.id(),
+            po2: Po2::try_from(15)?,
+            elapsed_ms: 1_000,
+            receipt: self.store.put_blob(&Owner::new("loot")?, receipt)?,
+            work: Work::Job,
+            index: 0,
+            binding,
+            issued_s,
+            expires_s: issued_s + EPOCH_S,
+        };
+        Ok(sign(score, |bytes| self.identity.sign(bytes)))
+    }
+
+    /// Keeps a blob that it will be asked for.
+    pub fn keeps(&self, blob: &[u8]) -> Result<()> {
+        self.store.put_blob(&Owner::new("loot")?, blob)?;
+        Ok(())
     }
 
     /// Beats once for a lease.

@@ -11,7 +11,7 @@ use manyhands_e2e::gateway::TestGateway;
 use manyhands_e2e::villain::{Hands, Villain};
 use manyhands_e2e::{guest, tiny_input};
 use manyhands_proto::message::{Blame, Response};
-use manyhands_proto::{BlobRef, JobId, NodeId, Nonce, Reference};
+use manyhands_proto::{Binding, BlobRef, JobId, NodeId, Nonce, Reference};
 use manyhands_zkvm::verify_receipt;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +22,7 @@ async fn every_villain_is_refused_and_blamed_and_the_job_completes() -> Result<(
 
     its_own_segment(&gateway, job).await?;
     another_nodes_nonce(&gateway, job).await?;
+    guessed_seed(&gateway, job).await?;
     let honest = flipped_bytes(&gateway, job).await?;
     truncated(&gateway, job, &honest).await?;
     half_a_stream(&gateway, job, &honest).await?;
@@ -37,7 +38,7 @@ async fn every_villain_is_refused_and_blamed_and_the_job_completes() -> Result<(
     // On a busy machine the honest node may be late, too.
     let maker = status.view.results.first().context("no result")?.node;
     let villains: Vec<_> = status.incidents.iter().filter(|incident| incident.node != maker).collect();
-    ensure!(status.view.results.len() == 1 && villains.len() == 9, "{villains:?}");
+    ensure!(status.view.results.len() == 1 && villains.len() == 10, "{villains:?}");
     ensure!(villains.iter().all(|incident| incident.blame == Blame::Peer), "{villains:?}");
     gateway.stop().await?;
     Ok(())
@@ -67,8 +68,21 @@ async fn its_own_segment(gateway: &TestGateway, job: JobId) -> Result<()> {
 async fn another_nodes_nonce(gateway: &TestGateway, job: JobId) -> Result<()> {
     let villain = Villain::connect(&gateway.address, Hands::Honest).await?;
     let (lease, segment) = villain.lease().await?;
-    let other = Nonce::for_lease(NodeId([7; 32]), job, 0, lease.id.attempt);
+    let other = Nonce::bound(NodeId([7; 32]), 0, Binding::default());
     let receipt = villain.prove(lease.id, &segment, other).await?;
+    ensure!(villain.deliver(lease.id, &receipt).await? == Some(Response::Stale));
+    blamed(gateway, job, villain.id(), "nonce").await?;
+    ensure!(gateway.offences(villain.id()).await? == 1);
+    Ok(())
+}
+
+/// Proves beforehand, for itself and for the right segment, under a seed that it had to guess: what an old proof is, too.
+async fn guessed_seed(gateway: &TestGateway, job: JobId) -> Result<()> {
+    let villain = Villain::connect(&gateway.address, Hands::Honest).await?;
+    let (lease, segment) = villain.lease().await?;
+    let guessed = Nonce::bound(villain.id(), 0, Binding::default());
+    ensure!((guessed.log, guessed.segment) == (lease.nonce.log, lease.nonce.segment) && guessed != lease.nonce);
+    let receipt = villain.prove(lease.id, &segment, guessed).await?;
     ensure!(villain.deliver(lease.id, &receipt).await? == Some(Response::Stale));
     blamed(gateway, job, villain.id(), "nonce").await?;
     ensure!(gateway.offences(villain.id()).await? == 1);

@@ -77,6 +77,9 @@ pub struct NetLimits {
     pub blob_streams_max: usize,
     /// Notices per second that one peer may hand us, and that one gateway may have published; ten at once. More are not forwarded.
     pub notices_per_s_max: u32,
+    /// Scores per second that one peer may hand us, and that one verifier may have published; a hundred at once. A network of 15,000 nodes, each
+    /// scored every hour, makes four.
+    pub scores_per_s_max: u32,
     /// Events that wait to be taken before the network is no longer read.
     pub events_max: usize,
     /// Peers that are blocked at the same time; the oldest is let off first. Identities are free, so the list cannot be a cure.
@@ -103,6 +106,7 @@ impl Default for NetLimits {
             blob_streams_per_peer_max: 16,
             blob_streams_max: 256,
             notices_per_s_max: 5,
+            scores_per_s_max: 20,
             events_max: 1024,
             blocked_max: 4096,
         }

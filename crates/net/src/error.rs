@@ -259,7 +259,10 @@ pub enum Offence {
     /// It handed on a notice outside the protocol; honest nodes check before they hand on.
     #[error("a job notice outside the protocol: {0}")]
     Notice(DecodeError),
-    /// It handed on a notice that names another gateway than its author.
-    #[error("a job notice in the name of another gateway")]
-    ForgedNotice,
+    /// It handed on a score outside the protocol.
+    #[error("a score outside the protocol: {0}")]
+    Score(DecodeError),
+    /// It handed on a notice or a score that speaks for another than its author.
+    #[error("a job notice or score in the name of somebody else")]
+    ForgedGossip,
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use manyhands_proto::NodeId;
 use manyhands_proto::message::{JobNotice, Request, Response};
+use manyhands_proto::{NodeId, SignedScore};
 use tokio::sync::oneshot;
 
 use crate::{BlobStream, Offence};
@@ -50,6 +50,11 @@ pub enum NetEvent {
     Notice {
         /// The notice.
         notice: JobNotice,
+    },
+    /// A verifier said how fast a node is. The message is signed by `signed.score.verifier`; the score's own signature is not checked.
+    Score {
+        /// The score.
+        signed: Box<SignedScore>,
     },
     /// A node opened a blob stream.
     BlobStream {

@@ -1,6 +1,6 @@
-//! Job notices: gossip on one topic, checked before it is handed on.
+//! Job notices and benchmark scores: gossip on two topics, checked before it is handed on.
 //!
-//! libp2p checks the signature. This module checks that the notice is in the protocol and speaks for its signer, and how often
+//! libp2p checks the signature. This module checks that a message is in the protocol and speaks for its signer, and how often
 //! somebody may speak. What is outside the protocol is laid on the peer that handed it on, since honest nodes check first.
 
 use std::time::{Duration, Instant};
@@ -11,15 +11,34 @@ use libp2p::gossipsub::{
     PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::identity::Keypair;
-use manyhands_proto::decode;
-use manyhands_proto::limits::NOTICE_BYTES_MAX;
+use manyhands_proto::limits::{NOTICE_BYTES_MAX, SCORE_BYTES_MAX};
 use manyhands_proto::message::{JobNotice, NOTICE_TOPIC};
+use manyhands_proto::score::SCORE_TOPIC;
+use manyhands_proto::{NodeId, SignedScore, decode};
 use sha2::{Digest as _, Sha256};
 
 use crate::address::node_of;
 use crate::config::PEERS_MAX;
 use crate::rate::Buckets;
 use crate::{NetLimits, Offence};
+
+/// What is gossiped about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Notices,
+    Scores,
+}
+
+impl Topic {
+    const ALL: [Self; 2] = [Self::Notices, Self::Scores];
+
+    pub(crate) fn ident(self) -> IdentTopic {
+        IdentTopic::new(match self {
+            Self::Notices => NOTICE_TOPIC,
+            Self::Scores => SCORE_TOPIC,
+        })
+    }
+}
 
 /// Gossip with our own filter: nobody makes us keep subscriptions to other topics.
 pub(crate) type Behaviour = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
@@ -32,10 +51,12 @@ const FRAME_BYTES_MAX: usize = 8 * 1024;
 const DUPLICATE_TIME: Duration = Duration::from_secs(30);
 /// Notices that may come at once above the rate.
 const NOTICE_BURST: u32 = 10;
+/// Scores that may come at once above the rate: a job that ends scores many nodes within seconds.
+const SCORE_BURST: u32 = 100;
 /// Authors whose rate is remembered: as many gateways as one network will have.
 const AUTHORS_MAX: usize = 4096;
 
-/// The gossip protocol, subscribed to the one topic.
+/// The gossip protocol, subscribed to our topics.
 ///
 /// # Errors
 /// A sentence, when libp2p refuses the configuration.
@@ -48,12 +69,14 @@ pub(crate) fn behaviour(keypair: &Keypair) -> Result<Behaviour, String> {
         .message_id_fn(message_id)
         .build()
         .map_err(|error| error.to_string())?;
-    let topic = IdentTopic::new(NOTICE_TOPIC);
-    let filter = WhitelistSubscriptionFilter([topic.hash()].into());
+    let topics = Topic::ALL.map(Topic::ident);
+    let filter = WhitelistSubscriptionFilter(topics.iter().map(IdentTopic::hash).collect());
     let signed = MessageAuthenticity::Signed(keypair.clone());
     let mut gossip = Behaviour::new_with_subscription_filter(signed, config, filter).map_err(str::to_owned)?;
-    gossip.with_peer_score(score_params(&topic), PeerScoreThresholds::default())?;
-    gossip.subscribe(&topic).map_err(|error| error.to_string())?;
+    gossip.with_peer_score(score_params(&topics), PeerScoreThresholds::default())?;
+    for topic in topics {
+        gossip.subscribe(&topic).map_err(|error| error.to_string())?;
+    }
     Ok(gossip)
 }
 
@@ -66,8 +89,8 @@ fn message_id(message: &Message) -> MessageId {
 
 /// Only what cannot be an accident counts: invalid messages and broken mesh rules. Few messages, slow links and shared addresses
 /// are normal here. A peer's 5 invalid messages within some seconds put it below the graylist threshold of -80.
-fn score_params(topic: &IdentTopic) -> PeerScoreParams {
-    let notices = TopicScoreParams {
+fn score_params(topics: &[IdentTopic]) -> PeerScoreParams {
+    let each = TopicScoreParams {
         topic_weight: 1.0,
         time_in_mesh_weight: 0.0,
         first_message_deliveries_weight: 0.0,
@@ -78,7 +101,7 @@ fn score_params(topic: &IdentTopic) -> PeerScoreParams {
         ..TopicScoreParams::default()
     };
     PeerScoreParams {
-        topics: [(topic.hash(), notices)].into(),
+        topics: topics.iter().map(|topic| (topic.hash(), each.clone())).collect(),
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
@@ -86,11 +109,28 @@ fn score_params(topic: &IdentTopic) -> PeerScoreParams {
     }
 }
 
-/// What to do with a notice that arrived.
+/// What was heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Notice(JobNotice),
+    Score(Box<SignedScore>),
+}
+
+impl Heard {
+    /// Who must have said it.
+    fn speaker(&self) -> NodeId {
+        match self {
+            Self::Notice(notice) => notice.gateway.node,
+            Self::Score(signed) => signed.score.verifier,
+        }
+    }
+}
+
+/// What to do with a message that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Hand it on and up.
-    Accept(JobNotice),
+    Accept(Heard),
     /// Too many at once; drop it without blame.
     Ignore,
     /// No honest node hands this on.
@@ -107,43 +147,64 @@ impl Verdict {
     }
 }
 
-/// Judges notices.
+/// How often one neighbour may hand something on, and one author may have said it.
 #[derive(Debug)]
-pub(crate) struct NoticeGate {
+struct Rates {
     by_source: Buckets<PeerId>,
     by_author: Buckets<PeerId>,
 }
 
-impl NoticeGate {
+impl Rates {
+    fn new(per_s: u32, burst: u32) -> Self {
+        let (by_source, by_author) = (Buckets::new(per_s, burst, PEERS_MAX), Buckets::new(per_s, burst, AUTHORS_MAX));
+        Self { by_source, by_author }
+    }
+
+    fn take(&mut self, source: &PeerId, author: &PeerId, now: Instant) -> bool {
+        self.by_source.take(source, now) && self.by_author.take(author, now)
+    }
+}
+
+/// Judges what is gossiped.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    notices: Rates,
+    scores: Rates,
+}
+
+impl Gate {
     pub(crate) fn new(limits: &NetLimits) -> Self {
         Self {
-            by_source: Buckets::new(limits.notices_per_s_max, NOTICE_BURST, PEERS_MAX),
-            by_author: Buckets::new(limits.notices_per_s_max, NOTICE_BURST, AUTHORS_MAX),
+            notices: Rates::new(limits.notices_per_s_max, NOTICE_BURST),
+            scores: Rates::new(limits.scores_per_s_max, SCORE_BURST),
         }
     }
 
-    /// Judges a notice signed by `message.source` and handed on by `source`.
+    /// Judges what was signed by `message.source` and handed on by `source`. Of a topic that is not ours there is nothing.
     pub(crate) fn judge(&mut self, message: &Message, source: &PeerId, now: Instant) -> Verdict {
-        let notice: JobNotice = match decode(&message.data, NOTICE_BYTES_MAX) {
-            Ok(notice) => notice,
+        let is_score = message.topic == Topic::Scores.ident().hash();
+        let heard = if is_score {
+            decode(&message.data, SCORE_BYTES_MAX).map(|signed| Heard::Score(Box::new(signed)))
+        } else {
+            decode(&message.data, NOTICE_BYTES_MAX).map(Heard::Notice)
+        };
+        let heard = match heard {
+            Ok(heard) => heard,
+            Err(error) if is_score => return Verdict::Reject(Offence::Score(error)),
             Err(error) => return Verdict::Reject(Offence::Notice(error)),
         };
-        let Some(author) = message.source else { return Verdict::Reject(Offence::ForgedNotice) };
-        if node_of(&author) != Some(notice.gateway.node) {
-            return Verdict::Reject(Offence::ForgedNotice);
-        }
-        if self.by_source.take(source, now) && self.by_author.take(&author, now) {
-            Verdict::Accept(notice)
-        } else {
-            Verdict::Ignore
-        }
+        let author = message.source.filter(|author| node_of(author) == Some(heard.speaker()));
+        let Some(author) = author else { return Verdict::Reject(Offence::ForgedGossip) };
+        let rates = if is_score { &mut self.scores } else { &mut self.notices };
+        if rates.take(source, &author, now) { Verdict::Accept(heard) } else { Verdict::Ignore }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use manyhands_proto::message::Holder;
-    use manyhands_proto::{DecodeError, JobId, NodeId, Po2, encode};
+    use manyhands_proto::score::{Signature, Work};
+    use manyhands_proto::{Binding, BlobRef, DecodeError, JobId, Po2, Reference, Score, Seed, encode};
 
     use super::*;
     use crate::address::peer_of;
@@ -164,18 +225,60 @@ mod tests {
 
     #[test]
     fn the_author_must_be_the_gateway() {
-        let mut gate = NoticeGate::new(&NetLimits::default());
+        let mut gate = Gate::new(&NetLimits::default());
         let (gateway, villain) = (NodeId([1; 32]), NodeId([2; 32]));
         let now = Instant::now();
         let good = message(gateway, encode(&notice(gateway, 1)));
-        assert_eq!(gate.judge(&good, &peer_of(villain).unwrap(), now), Verdict::Accept(notice(gateway, 1)));
+        assert_eq!(
+            gate.judge(&good, &peer_of(villain).unwrap(), now),
+            Verdict::Accept(Heard::Notice(notice(gateway, 1)))
+        );
         let forged = message(villain, encode(&notice(gateway, 1)));
-        assert_eq!(gate.judge(&forged, &peer_of(villain).unwrap(), now), Verdict::Reject(Offence::ForgedNotice));
+        assert_eq!(gate.judge(&forged, &peer_of(villain).unwrap(), now), Verdict::Reject(Offence::ForgedGossip));
+    }
+
+    fn score(verifier: NodeId, index: u32) -> SignedScore {
+        let receipt = BlobRef { reference: Reference([3; 32]), size_bytes: 221_000 };
+        let binding = Binding { seed: Seed([4; 16]), epoch: 248_000 };
+        let score = Score {
+            peer: NodeId([9; 32]),
+            verifier,
+            po2: Po2::try_from(16).unwrap(),
+            elapsed_ms: 28_000,
+            receipt,
+            work: Work::Job,
+            index,
+            binding,
+            issued_s: 1_785_600_100,
+            expires_s: 1_785_607_300,
+        };
+        SignedScore { score, signature: Signature([5; 64]) }
+    }
+
+    #[test]
+    fn a_score_is_its_verifiers_word_and_has_a_rate_of_its_own() {
+        let mut gate = Gate::new(&NetLimits::default());
+        let (verifier, villain) = (NodeId([1; 32]), NodeId([2; 32]));
+        let (source, now) = (peer_of(villain).unwrap(), Instant::now());
+        let said = |author, data| Message { topic: Topic::Scores.ident().hash(), ..message(author, data) };
+        let good = said(verifier, encode(&score(verifier, 0)));
+        assert!(encode(&score(verifier, u32::MAX)).len() <= SCORE_BYTES_MAX);
+        assert_eq!(gate.judge(&good, &source, now), Verdict::Accept(Heard::Score(Box::new(score(verifier, 0)))));
+        let forged = said(villain, encode(&score(verifier, 0)));
+        assert_eq!(gate.judge(&forged, &source, now), Verdict::Reject(Offence::ForgedGossip));
+        let nonsense = gate.judge(&said(verifier, vec![0xff; 10]), &source, now);
+        assert_eq!(nonsense, Verdict::Reject(Offence::Score(DecodeError::Malformed)));
+        let verdicts: Vec<_> =
+            (1..200).map(|index| gate.judge(&said(verifier, encode(&score(verifier, index))), &source, now)).collect();
+        let heard = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accept(_))).count();
+        assert_eq!(heard, SCORE_BURST as usize - 1);
+        let notice = message(verifier, encode(&notice(verifier, 1)));
+        assert!(matches!(gate.judge(&notice, &source, now), Verdict::Accept(_)), "notices are not held up by scores");
     }
 
     #[test]
     fn nonsense_and_oversize_are_offences() {
-        let mut gate = NoticeGate::new(&NetLimits::default());
+        let mut gate = Gate::new(&NetLimits::default());
         let node = NodeId([1; 32]);
         let peer = peer_of(node).unwrap();
         let nonsense = gate.judge(&message(node, vec![0xff; 10]), &peer, Instant::now());
@@ -186,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_ignored_without_blame() {
-        let mut gate = NoticeGate::new(&NetLimits::default());
+        let mut gate = Gate::new(&NetLimits::default());
         let node = NodeId([1; 32]);
         let peer = peer_of(node).unwrap();
         let now = Instant::now();

@@ -6,13 +6,14 @@ use libp2p::{Multiaddr, PeerId};
 use manyhands_proto::codec::Checked as _;
 use manyhands_proto::limits::NOTICE_BYTES_MAX;
 use manyhands_proto::message::{Holder, JobNotice, Request, Response};
-use manyhands_proto::{NodeId, encode};
+use manyhands_proto::{NodeId, SignedScore, encode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::address::{parse_dialable, peer_of};
 use crate::codec::check_sendable;
 use crate::config::COMMANDS_MAX;
+use crate::gossip::Topic;
 use crate::runner::Runner;
 use crate::{BlobStream, Identity, NetConfig, NetError, NetEvent, PeerInfo, RequestError, StreamError};
 
@@ -28,7 +29,7 @@ pub(crate) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Dial { peer: Option<PeerId>, addresses: Vec<Multiaddr>, answer: oneshot::Sender<Result<NodeId, NetError>> },
     Request { to: PeerId, request: Request, answer: oneshot::Sender<Result<Response, RequestError>> },
-    Publish { notice: Vec<u8>, answer: oneshot::Sender<Result<(), NetError>> },
+    Publish { topic: Topic, message: Vec<u8>, answer: oneshot::Sender<Result<(), NetError>> },
     OpenBlob { to: PeerId, answer: oneshot::Sender<Result<BlobStream, StreamError>> },
     Disconnect { peer: PeerId, answer: oneshot::Sender<()> },
     Block { peer: PeerId, blocked: bool, answer: oneshot::Sender<()> },
@@ -142,7 +143,23 @@ impl Net {
         if notice.len() > NOTICE_BYTES_MAX {
             return Err(NetError::NoticeTooLong { got_bytes: notice.len(), limit_bytes: NOTICE_BYTES_MAX });
         }
-        self.ask(|answer| Command::Publish { notice, answer }).await.unwrap_or(Err(NetError::Stopped))
+        self.gossip(Topic::Notices, notice).await
+    }
+
+    /// Tells everybody this node's word on another's speed.
+    ///
+    /// # Errors
+    /// [`NetError::NoticeInvalid`] for a score that is not ours or that others would refuse, [`NetError::NobodyListens`] when there is nobody
+    /// to tell, [`NetError::Gossip`] and [`NetError::Stopped`].
+    pub async fn publish_score(&self, signed: &SignedScore) -> Result<(), NetError> {
+        if signed.score.verifier != self.node || signed.check().is_err() {
+            return Err(NetError::NoticeInvalid);
+        }
+        self.gossip(Topic::Scores, encode(signed)).await
+    }
+
+    async fn gossip(&self, topic: Topic, message: Vec<u8>) -> Result<(), NetError> {
+        self.ask(|answer| Command::Publish { topic, message, answer }).await.unwrap_or(Err(NetError::Stopped))
     }
 
     /// Opens a stream for blobs to a connected node.

@@ -10,17 +10,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use libp2p::gossipsub::{IdentTopic, PublishError};
+use libp2p::gossipsub::PublishError;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, Swarm, gossipsub, identify, kad, mdns, ping};
-use manyhands_proto::message::NOTICE_TOPIC;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::address::node_of;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::config::OPENING_MAX;
-use crate::gossip::{NoticeGate, Verdict};
+use crate::gossip::{Gate, Heard, Topic, Verdict};
 use crate::handle::Command;
 use crate::rate::Buckets;
 use crate::streams::{self, OpenId};
@@ -44,7 +43,7 @@ pub(crate) struct Runner {
     boot: boot::Boot,
     control: control::Control,
     opening: BTreeMap<OpenId, oneshot::Sender<Result<BlobStream, StreamError>>>,
-    notices: NoticeGate,
+    gossip: Gate,
     /// How often refused strangers are logged: strangers must not fill a disk.
     stranger_log: Buckets<()>,
 }
@@ -67,7 +66,7 @@ impl Runner {
             boot: boot::Boot::new(&config.boot)?,
             control: control::Control::new(&config.limits),
             opening: BTreeMap::new(),
-            notices: NoticeGate::new(&config.limits),
+            gossip: Gate::new(&config.limits),
             stranger_log: Buckets::new(1, 10, 1),
         })
     }
@@ -121,7 +120,7 @@ impl Runner {
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
             Command::Dial { peer, addresses, answer } => self.dial(peer, addresses, answer),
             Command::Request { to, request, answer } => self.ask_peer(to, request, answer),
-            Command::Publish { notice, answer } => drop(answer.send(self.publish(notice))),
+            Command::Publish { topic, message, answer } => drop(answer.send(self.publish(topic, message))),
             Command::OpenBlob { to, answer } => self.open_blob(to, answer),
             Command::Disconnect { peer, answer } => {
                 let _ = self.swarm.disconnect_peer_id(peer);
@@ -136,9 +135,8 @@ impl Runner {
         }
     }
 
-    fn publish(&mut self, notice: Vec<u8>) -> Result<(), NetError> {
-        let topic = IdentTopic::new(NOTICE_TOPIC);
-        match self.swarm.behaviour_mut().gossip.publish(topic, notice) {
+    fn publish(&mut self, topic: Topic, message: Vec<u8>) -> Result<(), NetError> {
+        match self.swarm.behaviour_mut().gossip.publish(topic.ident(), message) {
             Ok(_) | Err(PublishError::Duplicate) => Ok(()),
             Err(PublishError::NoPeersSubscribedToTopic) => Err(NetError::NobodyListens),
             Err(error) => Err(NetError::Gossip { source: std::sync::Arc::new(error) }),
@@ -213,15 +211,16 @@ impl Runner {
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
-        let verdict = self.notices.judge(&message, &propagation_source, Instant::now());
+        let verdict = self.gossip.judge(&message, &propagation_source, Instant::now());
         self.swarm.behaviour_mut().gossip.report_message_validation_result(
             &message_id,
             &propagation_source,
             verdict.acceptance(),
         );
         match verdict {
-            Verdict::Accept(notice) => self.outbox.push_back(NetEvent::Notice { notice }),
-            Verdict::Ignore => tracing::debug!(%propagation_source, "too many job notices; one is ignored"),
+            Verdict::Accept(Heard::Notice(notice)) => self.outbox.push_back(NetEvent::Notice { notice }),
+            Verdict::Accept(Heard::Score(signed)) => self.outbox.push_back(NetEvent::Score { signed }),
+            Verdict::Ignore => tracing::debug!(%propagation_source, "too much gossip; a message is ignored"),
             Verdict::Reject(what) => self.accuse(propagation_source, what),
         }
     }

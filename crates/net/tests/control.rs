@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Node, QUIC, TCP, capabilities, pair};
 use manyhands_net::{NetEvent, Reply, RequestError};
 use manyhands_proto::message::{Bid, Blame, FailReason, Holder, Lease, Request, Response, Stage};
-use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit};
+use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit};
 
 fn lease_id() -> LeaseId {
     LeaseId { job: JobId([7; 16]), unit: Unit::Prove(3), attempt: 2 }
@@ -24,7 +24,7 @@ fn lease() -> Lease {
         id: lease_id(),
         inputs: vec![blob()],
         po2: Po2::try_from(18).unwrap(),
-        nonce: Nonce::for_lease(NodeId([1; 32]), JobId([7; 16]), 3, 2),
+        nonce: Nonce::bound(NodeId([1; 32]), 3, Binding::default()),
         deadline_ms: 60_000,
         heartbeat_ms: 5_000,
         holders: vec![Holder { node: NodeId([1; 32]), addresses: vec!["/ip4/192.0.2.1/tcp/1".into()] }],
@@ -34,7 +34,7 @@ fn lease() -> Lease {
 fn conversation() -> Vec<(Request, Response)> {
     let lease = lease_id();
     let refused = Response::Refused { reason: "another zkVM version".into(), retry_ms: 60_000 };
-    let bid = || Request::Bid(Bid { capabilities: capabilities(), slots_free: 1 });
+    let bid = || Request::Bid(Bid { capabilities: capabilities(), slots_free: 1, score: None });
     vec![
         (Request::Hello(capabilities()), Response::Ok),
         (bid(), Response::Lease(Box::new(self::lease()))),

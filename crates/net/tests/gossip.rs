@@ -59,7 +59,7 @@ async fn a_forged_notice_is_refused_and_goes_no_further() {
             _ => {}
         }
     };
-    assert_eq!((who, what), (villain.node, Offence::ForgedNotice));
+    assert_eq!((who, what), (villain.node, Offence::ForgedGossip));
     honest_arrives(&villain, &mut end, &mut jobs).await;
 }
 

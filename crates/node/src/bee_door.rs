@@ -71,11 +71,11 @@ async fn listen(configured: Option<SocketAddr>, usual_port: u16) -> Result<TcpLi
     }
 }
 
-impl BeeDoor {
-    /// Lets requests under way end, for some seconds.
-    pub(crate) async fn close(self) {
-        let _ = self.stop.send(true);
-        let _ = tokio::time::timeout(CLOSE_TIME, self.task).await;
+/// Closes the door, if there is one: lets requests under way end, for some seconds.
+pub(crate) async fn close(door: Option<BeeDoor>) {
+    if let Some(BeeDoor { stop, task, .. }) = door {
+        let _ = stop.send(true);
+        let _ = tokio::time::timeout(CLOSE_TIME, task).await;
     }
 }
 

@@ -1,8 +1,13 @@
 //! The one clock that the rules see: milliseconds since the daemon's start.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use manyhands_core::Time;
+
+/// The time of day, in seconds since 1970.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// Tells the time in the rules' terms.
 #[derive(Debug, Clone, Copy)]

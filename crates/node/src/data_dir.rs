@@ -102,6 +102,16 @@ impl DataDir {
         self.path.join("backups")
     }
 
+    /// Where the scoreboard of the data directory `path` is.
+    pub fn scores_in(path: &Path) -> PathBuf {
+        path.join("scores")
+    }
+
+    /// Where the scoreboard is.
+    pub fn scores(&self) -> PathBuf {
+        Self::scores_in(&self.path)
+    }
+
     /// Where the gateway's job database is.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs.db")

@@ -97,6 +97,14 @@ pub enum StartError {
         /// What the smallest segment needs.
         needed_mb: u64,
     },
+    /// A verifier's name is none.
+    #[error(
+        "{name:?} in gateway.verifiers is no peer id: another gateway says its own, 12D3Koo.., in `manyhands status`"
+    )]
+    Verifier {
+        /// What was given.
+        name: String,
+    },
     /// A gateway's address is none.
     #[error("{address:?} is no address of a gateway: give a multiaddress such as /ip4/192.0.2.1/tcp/7170 or HOST:PORT")]
     GatewayAddress {

@@ -3,6 +3,7 @@
 //! A daemon is one event loop. It turns network events, finished tasks and the clock into inputs of its state machine, and the
 //! machine's commands into tasks. It decides nothing about jobs itself, and it never awaits the network or the disk inside the loop.
 
+pub mod benchmark;
 pub mod config;
 pub mod data_dir;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod gateway;
 pub mod machine;
 pub mod proofs;
 pub mod prover;
+pub mod scores;
 pub mod worker;
 
 mod bee_door;

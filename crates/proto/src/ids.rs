@@ -6,6 +6,8 @@ use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::LeaseId;
+
 /// A text that is not the hexadecimal form of an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {digits} hexadecimal digits, got {got:?}")]
@@ -102,6 +104,18 @@ hex_id!(
     NodeId, 32, "a node id"
 );
 
+hex_id!(
+    /// What a proof is asked for under: it is made anew for each lease, and nobody knows it before.
+    Seed, 16, "a seed"
+);
+
+impl JobId {
+    /// The name of a gateway's `number`th challenge, from its `secret`: to whoever does not know that it looks like a job's.
+    pub fn of_challenge(secret: &[u8; 32], number: u64) -> Self {
+        Self(first_bytes(&tagged(b"manyhands/challenge/1", &[secret, &number.to_le_bytes()])))
+    }
+}
+
 /// A blob's address together with its size, so that a receiver can bound what it accepts before the first byte arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobRef {
@@ -109,6 +123,28 @@ pub struct BlobRef {
     pub reference: Reference,
     /// Its size in bytes.
     pub size_bytes: u64,
+}
+
+/// What ties a proof to one lease and to the time of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Binding {
+    /// Known to nobody before the lease.
+    pub seed: Seed,
+    /// Which [`EPOCH_S`](crate::limits::EPOCH_S) since 1970 it was given out in, so that a proof cannot pass for one of another time.
+    pub epoch: u32,
+}
+
+impl Binding {
+    /// The binding of `node`'s `lease`, from a gateway's `secret`: without that nobody can tell it before the lease.
+    pub fn of_lease(secret: &[u8; 32], node: NodeId, lease: &LeaseId, epoch: u32) -> Self {
+        let lease = crate::encode(lease);
+        Self { seed: Seed(first_bytes(&tagged(b"manyhands/seed/1", &[secret, &node.0, &lease]))), epoch }
+    }
+
+    /// The epoch of a time in seconds since 1970.
+    pub fn epoch_at(unix_s: u64) -> u32 {
+        u32::try_from(unix_s / crate::limits::EPOCH_S).unwrap_or(u32::MAX)
+    }
 }
 
 /// The public nonce that binds a segment's proof to the lease it was made under.
@@ -119,18 +155,19 @@ pub struct BlobRef {
 pub struct Nonce {
     /// The first 160 bits of SHA-256 over the prover's [`NodeId`].
     pub log: [u8; 20],
-    /// 64 bits of SHA-256 over job, segment and attempt.
+    /// 64 bits of SHA-256 over seed, segment and epoch.
     pub job: u64,
     /// The segment's index.
     pub segment: u32,
 }
 
 impl Nonce {
-    /// The nonce for `node`'s `attempt` at segment `index` of `job`.
-    pub fn for_lease(node: NodeId, job: JobId, index: u32, attempt: u32) -> Self {
+    /// The nonce for `node`'s proof of segment `index` under `binding`.
+    pub fn bound(node: NodeId, index: u32, binding: Binding) -> Self {
         let log = first_bytes(&tagged(b"manyhands/nonce/log/1", &[&node.0]));
-        let lease = tagged(b"manyhands/nonce/job/1", &[&job.0, &index.to_le_bytes(), &attempt.to_le_bytes()]);
-        Self { log, job: u64::from_le_bytes(first_bytes(&lease)), segment: index }
+        let (seed, epoch) = (&binding.seed.0, binding.epoch.to_le_bytes());
+        let bound = tagged(b"manyhands/nonce/job/1", &[seed, &index.to_le_bytes(), &epoch]);
+        Self { log, job: u64::from_le_bytes(first_bytes(&bound)), segment: index }
     }
 }
 

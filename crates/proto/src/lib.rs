@@ -9,10 +9,12 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod po2;
+pub mod score;
 pub mod unit;
 pub mod worker;
 
 pub use codec::{DecodeError, decode, encode};
-pub use ids::{BlobRef, Digest, JobId, NodeId, Nonce, Reference};
+pub use ids::{Binding, BlobRef, Digest, JobId, NodeId, Nonce, Reference, Seed};
 pub use po2::Po2;
+pub use score::{Score, SignedScore};
 pub use unit::{LeaseId, SegmentRange, Unit};

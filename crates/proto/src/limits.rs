@@ -7,6 +7,9 @@ pub const CONTROL_BYTES_MAX: usize = 64 * 1024;
 /// Largest job notice, in bytes: gossip is paid for by every node.
 pub const NOTICE_BYTES_MAX: usize = 1024;
 
+/// Largest signed score, in bytes. The largest honest one is under 260.
+pub const SCORE_BYTES_MAX: usize = 1024;
+
 /// Addresses stated for one peer. More help nobody: a peer that cannot be dialled at four cannot be dialled.
 pub const ADDRESSES_MAX: usize = 4;
 
@@ -47,6 +50,9 @@ pub const KECCAK_PO2_MAX: u8 = 15;
 /// Cycles of a segment that take about as long to prove as one of a keccak proof: 93 CPU seconds at 2^14, without the lift, against some 50
 /// for a segment of 2^16 (own measurement, docs/building.md). Limits and budgets count them so.
 pub const KECCAK_WEIGHT: u64 = 8;
+
+/// How long a benchmark score counts, and the length of an epoch, in seconds: two hours (paper, section 6).
+pub const EPOCH_S: u64 = 2 * 3600;
 
 /// Largest program binary, in bytes. Large guests (Zeth) are some 10 MB.
 pub const PROGRAM_BYTES_MAX: u64 = 64 << 20;

@@ -11,10 +11,10 @@ use crate::limits::{
     TIMINGS_MAX,
 };
 use crate::unit::UnitKind;
-use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2};
+use crate::{BlobRef, DecodeError, JobId, LeaseId, NodeId, Nonce, Po2, SignedScore};
 
 /// The control protocol's name; a change of any message's bytes changes the number.
-pub const CONTROL_PROTOCOL: &str = "/manyhands/control/5";
+pub const CONTROL_PROTOCOL: &str = "/manyhands/control/6";
 /// The blob protocol's name.
 pub const BLOB_PROTOCOL: &str = "/manyhands/blob/2";
 /// The gossip topic for job notices.
@@ -80,6 +80,8 @@ pub struct Bid {
     pub capabilities: Capabilities,
     /// Slots without a lease. A bid is for one unit whatever the number.
     pub slots_free: u8,
+    /// What a verifier last said of the node: the newest score that this gateway is likely to believe.
+    pub score: Option<Box<SignedScore>>,
 }
 
 /// What opens an encrypted blob: with the blob's reference, the 64 bytes that Swarm calls an encrypted reference. It travels in a
@@ -198,6 +200,8 @@ pub enum Response {
         /// When it may ask again, in milliseconds.
         retry_ms: u64,
     },
+    /// To `Done`: taken, and this is the gateway's word on it, to be shown to others.
+    Scored(Box<SignedScore>),
 }
 
 /// A gateway's announcement that a job has units to lease. Gossiped, signed by its author, at most 1 KiB.
@@ -280,7 +284,7 @@ impl Checked for Request {
                 if bid.slots_free > bid.capabilities.slots {
                     return Err(DecodeError::Invalid("more slots are free than there are"));
                 }
-                Ok(())
+                bid.score.as_ref().map_or(Ok(()), |score| score.check())
             }
             // The size of a receipt is not checked here: a lie about it is the sender's fault, and step IV says so.
             Self::Heartbeat { lease, .. } | Self::Done { lease, .. } | Self::Cancel(lease) => lease.unit.check(),
@@ -300,6 +304,7 @@ impl Checked for Response {
         match self {
             Self::Lease(lease) => lease.check(),
             Self::Refused { reason, .. } => text(reason),
+            Self::Scored(score) => score.check(),
             Self::Ok | Self::Wait { .. } | Self::Stale => Ok(()),
         }
     }

@@ -69,6 +69,20 @@ timings = many([
 ])
 capabilities = zkvm + byte(20) + number(8 << 30) + byte(2) + number(300) + byte(1) + timings
 nonce = run(0x60, 20) + number(U64_MAX) + number(300)
+score = (
+    node
+    + run(0x20, 32)
+    + byte(19)
+    + number(249_000)
+    + blob
+    + number(1)
+    + number(300)
+    + run(0xA0, 16)
+    + number(248_000)
+    + number(1_785_600_100)
+    + number(1_785_607_300)
+)
+signed_score = score + data(run(0x60, 64))
 
 
 def lease_id(unit, attempt):
@@ -90,7 +104,8 @@ def lease(unit, inputs, po2):
 
 VECTORS = [
     ("request.hello", number(0) + capabilities),
-    ("request.bid", number(1) + capabilities + byte(1)),
+    ("request.bid", number(1) + capabilities + byte(1) + nothing),
+    ("request.bid.scored", number(1) + capabilities + byte(1) + some(signed_score)),
     ("request.heartbeat.fetch", number(2) + lease_id(prove, 1) + number(0) + nothing),
     ("request.heartbeat.work", number(2) + lease_id(lift, 1) + number(1) + some(number(90_000))),
     ("request.heartbeat.store", number(2) + lease_id(join, U32_MAX) + number(2) + some(number(0))),
@@ -109,6 +124,8 @@ VECTORS = [
     ("response.wait", number(2) + number(10_000)),
     ("response.stale", number(3)),
     ("response.refused", number(4) + text("no heartbeat for 25 s") + number(60_000)),
+    ("response.scored", number(5) + signed_score),
+    ("score", signed_score),
     ("notice", job + holder + zkvm + byte(16) + byte(0)),
     ("task.identify", number(0)),
     ("task.execute", number(1) + data(b"R0BF program") + number(0) + data(b"") + many([digest]) + byte(16) + number(1 << 40) + byte(1)),

@@ -26,6 +26,26 @@ pub struct Run {
     pub attempts: Vec<AttemptRun>,
     /// What no policy could beat in this world.
     pub bound: Bound,
+    /// What scores cost, in a world with challenges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scoring: Option<Scoring>,
+}
+
+/// What benchmark scores cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Scoring {
+    /// Challenges that were given out.
+    pub challenges: u64,
+    /// Milliseconds that nodes worked on challenges, met or not.
+    pub challenge_ms: u64,
+    /// Milliseconds that nodes worked on jobs, for nothing or not.
+    pub work_ms: u64,
+    /// Scores that gateways signed.
+    pub signed: u64,
+    /// Scores that the whole network was told of.
+    pub told: u64,
+    /// Bytes of these, before what gossip adds.
+    pub told_bytes: u64,
 }
 
 /// One job of a run. Times are virtual milliseconds since the run began.

@@ -49,6 +49,44 @@ fn the_seed_decides_everything() {
 }
 
 #[test]
+fn nodes_that_wait_are_challenged_once_and_what_that_costs_is_counted() {
+    let mut scenario = small();
+    scenario.challenges = true;
+    scenario.jobs[0].first_ms = 3_000_000;
+    let scoring = finished(&scenario, 1).scoring.unwrap();
+    // One that takes too long is asked again.
+    assert!((24..=26).contains(&scoring.challenges), "each node once, while there was no job: {scoring:?}");
+    // A proof at 2^19 takes a median machine 249 s; the job has 12 of an eighth of that, and lifts and joins.
+    assert!((24 * 60_000..24 * 900_000).contains(&scoring.challenge_ms), "{scoring:?}");
+    assert!((22..=24).contains(&scoring.told), "all but the slowest: {scoring:?}");
+    assert_eq!(
+        scoring.signed,
+        scoring.told + 12,
+        "the job's proofs are of a smaller size, and told is each node's largest"
+    );
+    assert!(scoring.work_ms > 0 && (150..260).contains(&(scoring.told_bytes / scoring.told)), "{scoring:?}");
+    scenario.challenges = false;
+    assert_eq!(finished(&scenario, 1).scoring, None);
+}
+
+/// Who sends what is no proof is found out by a challenge, before a job has need of it.
+#[test]
+fn villains_are_found_out_by_challenges() {
+    let mut scenario = villains(|villains| (villains.liars, villains.plagiarists) = (0.3, 0.3));
+    (scenario.jobs[0].segments, scenario.jobs[0].first_ms) = (60, 1_500_000);
+    let wasted = |run: &Run| count(run, End::Refused) + count(run, End::Lapsed);
+    let without = wasted(&finished(&scenario, 2));
+    scenario.challenges = true;
+    let run = finished(&scenario, 2);
+    assert!(run.scoring.unwrap().challenges >= 24, "{:?}", run.scoring);
+    assert!(
+        wasted(&run) * 5 <= without && without >= 5,
+        "{} refused or lapsed, {without} without challenges",
+        wasted(&run)
+    );
+}
+
+#[test]
 fn a_calm_world_wastes_nothing() {
     let run = finished(&small(), 3);
     // 12 proofs, 12 lifts, 11 joins.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use manyhands_proto::worker::{Execution, KeccakReport, Report, SegmentReport};
-use manyhands_proto::{JobId, NodeId, Nonce, Po2};
+use manyhands_proto::{Binding, NodeId, Nonce, Po2, Seed};
 use manyhands_zkvm::prove::{ExecuteTask, execute, join, lift, prove_keccak, prove_segment, unite};
 use manyhands_zkvm::{Claim, keccak_root};
 
@@ -21,7 +21,10 @@ const TURNS: u32 = 3_000;
 /// Permutations of a request of 2^15.
 const REQUEST: u32 = 163;
 
-const JOB: JobId = JobId([7; 16]);
+/// The nonce of node `maker`'s proof of segment `index`, asked for in `epoch`.
+fn nonce(maker: u8, index: u32, epoch: u32) -> Nonce {
+    Nonce::bound(NodeId([maker; 32]), index, Binding { seed: Seed([7; 16]), epoch })
+}
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -43,9 +46,9 @@ fn segments(program: &[u8], directory: &Path) -> Result<()> {
     write(directory, "segment0.claim", &first.claim)?;
     write(directory, "segment1.claim", &last.claim)?;
 
-    let proof0 = timed("prove 0", || prove_segment(&first.blob, Nonce::for_lease(NodeId([1; 32]), JOB, 0, 1)))?;
-    let proof1 = timed("prove 1", || prove_segment(&last.blob, Nonce::for_lease(NodeId([1; 32]), JOB, 1, 1)))?;
-    let other = timed("prove 1", || prove_segment(&last.blob, Nonce::for_lease(NodeId([2; 32]), JOB, 1, 2)))?;
+    let proof0 = timed("prove 0", || prove_segment(&first.blob, nonce(1, 0, 1)))?;
+    let proof1 = timed("prove 1", || prove_segment(&last.blob, nonce(1, 1, 1)))?;
+    let other = timed("prove 1", || prove_segment(&last.blob, nonce(2, 1, 2)))?;
     write(directory, "segment0.receipt", &proof0)?;
     write(directory, "segment1.receipt", &proof1)?;
     write(directory, "segment1.other_node.receipt", &other)?;
@@ -76,7 +79,7 @@ fn requests(program: &[u8], directory: &Path) -> Result<()> {
     ensure!(alone.requests.iter().map(|request| request.claim).eq([second.claim]), "it hashes something else");
     write(directory, "hashed.claim", &relying_on(&alone)?)?;
     write(directory, "hashed.journal", &alone.execution.journal)?;
-    let proof = timed("prove", || prove_segment(&segment.blob, Nonce::for_lease(NodeId([1; 32]), JOB, 0, 1)))?;
+    let proof = timed("prove", || prove_segment(&segment.blob, nonce(1, 0, 1)))?;
     write(directory, "hashed.receipt", &proof)?;
 
     let proof0 = timed("request 0", || prove_keccak(&first.blob))?;

@@ -29,7 +29,8 @@ pub use receipt::{
 };
 pub use shrink::{GROTH16_IMAGE, Shrinkable};
 pub use verify::{
-    Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_resolve, verify_segment,
+    Expected, Rejection, VerifiedRange, VerifiedSegment, verify_join, verify_lift, verify_resolve, verify_scored,
+    verify_segment,
 };
 
 use manyhands_proto::Po2;

@@ -7,7 +7,7 @@
 
 use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use manyhands_proto::message::Blame;
-use manyhands_proto::{BlobRef, Digest, Nonce, Po2, SegmentRange};
+use manyhands_proto::{BlobRef, Digest, Nonce, Po2, Score, SegmentRange};
 use risc0_binfmt::Digestible as _;
 use risc0_zkvm::sha::Impl;
 use risc0_zkvm::{MaybePruned, SuccinctReceiptVerifierParameters};
@@ -30,8 +30,8 @@ pub struct Expected<'a> {
     pub index: u32,
     /// The segment's size.
     pub po2: Po2,
-    /// The nonce of the lease.
-    pub nonce: Nonce,
+    /// The nonce of the lease; nothing if it was compared before.
+    pub nonce: Option<Nonce>,
 }
 
 /// Why a receipt is not accepted.
@@ -230,20 +230,44 @@ pub fn verify_resolve(bytes: &[u8], blob: BlobRef, range: &VerifiedRange) -> Res
     Ok(VerifiedRange { claim, blob, range: range.range })
 }
 
+/// Checks that a blob's bytes are the proof that `score` is of: of that size, made by its peer under its binding. What the proof is worth does
+/// not depend on what it proves, as each of a size costs the same; `claim` is compared where it is known, which it is of a benchmark.
+///
+/// # Errors
+/// The first [`Rejection`] that applies.
+pub fn verify_scored(bytes: &[u8], score: &Score, claim: Option<&Claim>) -> Result<(), Rejection> {
+    check_blob(bytes, score.receipt)?;
+    let receipt = check_front(bytes, score.index, score.po2, Some(score.nonce()))?;
+    if let Some(claim) = claim {
+        check_claim(&receipt.claim, claim)?;
+    }
+    check_integrity(&receipt)
+}
+
 /// All checks of [`verify_segment`] but the blob's.
 pub(crate) fn check_segment(bytes: &[u8], expected: &Expected<'_>) -> Result<(), Rejection> {
+    let receipt = check_front(bytes, expected.index, expected.po2, expected.nonce)?;
+    check_claim(&receipt.claim, expected.claim)?;
+    check_integrity(&receipt)
+}
+
+/// What is compared before the proof is: whatever the claim is.
+fn check_front(bytes: &[u8], index: u32, po2: Po2, nonce: Option<Nonce>) -> Result<SegmentReceipt, Rejection> {
     let receipt = decode_segment(bytes)?;
-    if receipt.index != expected.index {
-        return Err(Rejection::WrongIndex { got: receipt.index, expected: expected.index });
+    if receipt.index != index {
+        return Err(Rejection::WrongIndex { got: receipt.index, expected: index });
     }
     let Some(front) = seal::front(&receipt.seal) else { return Err(Rejection::WrongVersion { what: "seal" }) };
-    if front.po2 != u32::from(expected.po2.get()) {
-        return Err(Rejection::WrongPo2 { got: front.po2, expected: expected.po2 });
+    if front.po2 != u32::from(po2.get()) {
+        return Err(Rejection::WrongPo2 { got: front.po2, expected: po2 });
     }
-    if front.nonce != expected.nonce {
+    if nonce.is_some_and(|nonce| front.nonce != nonce) {
         return Err(Rejection::WrongNonce);
     }
-    check_claim(&receipt.claim, expected.claim)?;
+    Ok(receipt)
+}
+
+fn check_integrity(receipt: &SegmentReceipt) -> Result<(), Rejection> {
     receipt
         .verify_integrity_with_context(&verifier_context())
         .map_err(|error| Rejection::Integrity { why: error.to_string() })

@@ -123,7 +123,8 @@ fn a_changed_word_anywhere_in_the_seal_is_refused() {
 fn hashed() -> (VerifiedSegment, Digest) {
     let claim = Claim::decode(&fixture("hashed.claim")).unwrap();
     let bytes = fixture("hashed.receipt");
-    let expected = Expected { claim: &claim, index: 0, po2: Po2::try_from(15).unwrap(), nonce: support::nonce(0) };
+    let expected =
+        Expected { claim: &claim, index: 0, po2: Po2::try_from(15).unwrap(), nonce: Some(support::nonce(0)) };
     (verify_segment(&bytes, blob(&bytes), &expected).unwrap(), claim.pre())
 }
 

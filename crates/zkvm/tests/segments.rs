@@ -5,8 +5,9 @@
 mod support;
 
 use manyhands_proto::message::Blame;
-use manyhands_proto::{BlobRef, JobId, NodeId, Nonce, Po2};
-use manyhands_zkvm::{Claim, ClaimError, Expected, Rejection, verify_segment};
+use manyhands_proto::score::Work;
+use manyhands_proto::{Binding, BlobRef, NodeId, Nonce, Po2, Score, Seed};
+use manyhands_zkvm::{Claim, ClaimError, Expected, Rejection, verify_scored, verify_segment};
 use proptest::prelude::*;
 use risc0_zkvm::sha::Digestible;
 use risc0_zkvm::{ExitCode, MaybePruned, SegmentReceipt};
@@ -33,9 +34,10 @@ fn honest_receipts_are_accepted() {
 fn anothers_proof_of_the_same_segment_is_a_copy_to_us_and_honest_to_its_maker() {
     let copied = fixture("segment1.other_node.receipt");
     assert_eq!(rejected(&copied, 1), Rejection::WrongNonce);
-    let theirs = Nonce::for_lease(NodeId([2; 32]), JobId([7; 16]), 1, 2);
+    let theirs = Nonce::bound(NodeId([2; 32]), 1, Binding { seed: Seed([7; 16]), epoch: 2 });
     let claim = claim(1);
-    verify_segment(&copied, blob(&copied), &Expected { claim: &claim, index: 1, po2: po2(1), nonce: theirs }).unwrap();
+    verify_segment(&copied, blob(&copied), &Expected { claim: &claim, index: 1, po2: po2(1), nonce: Some(theirs) })
+        .unwrap();
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn another_segments_proof_is_refused_whatever_it_calls_itself() {
     assert_eq!(rejected(&relabelled, 1), Rejection::WrongPo2 { got: 16, expected: po2(1) });
     // Even where size and nonce would fit, the claim does not.
     let claim1 = claim(1);
-    let expected = Expected { claim: &claim1, index: 1, po2: po2(0), nonce: nonce(0) };
+    let expected = Expected { claim: &claim1, index: 1, po2: po2(0), nonce: Some(nonce(0)) };
     let rejection = verify_segment(&relabelled, blob(&relabelled), &expected).unwrap_err();
     assert_eq!(rejection, Rejection::WrongClaim { got: claim(0).digest(), expected: claim1.digest() });
 }
@@ -69,7 +71,7 @@ fn a_swapped_claim_does_not_hide_another_segments_proof() {
         receipt.claim = honest.claim.clone();
     });
     let claim = claim(1);
-    let expected = Expected { claim: &claim, index: 1, po2: po2(0), nonce: nonce(0) };
+    let expected = Expected { claim: &claim, index: 1, po2: po2(0), nonce: Some(nonce(0)) };
     let rejection = verify_segment(&swapped, blob(&swapped), &expected).unwrap_err();
     assert!(matches!(rejection, Rejection::Integrity { .. }), "{rejection}");
 }
@@ -78,7 +80,7 @@ fn a_swapped_claim_does_not_hide_another_segments_proof() {
 fn a_size_that_was_not_asked_for_is_refused() {
     let claim = claim(1);
     let bytes = receipt(1);
-    let expected = Expected { claim: &claim, index: 1, po2: Po2::try_from(15).unwrap(), nonce: nonce(1) };
+    let expected = Expected { claim: &claim, index: 1, po2: Po2::try_from(15).unwrap(), nonce: Some(nonce(1)) };
     let rejection = verify_segment(&bytes, blob(&bytes), &expected).unwrap_err();
     assert_eq!(rejection, Rejection::WrongPo2 { got: 14, expected: Po2::try_from(15).unwrap() });
     // A lie about it is a lie to the proof.
@@ -167,7 +169,7 @@ fn bytes_of_another_size_than_their_blob_are_our_own_mistake() {
     let claim = claim(1);
     let bytes = receipt(1);
     let other = BlobRef { size_bytes: 3, ..blob(&bytes) };
-    let expected = Expected { claim: &claim, index: 1, po2: po2(1), nonce: nonce(1) };
+    let expected = Expected { claim: &claim, index: 1, po2: po2(1), nonce: Some(nonce(1)) };
     let rejection = verify_segment(&bytes, other, &expected).unwrap_err();
     assert_eq!((rejection.blame(), rejection), (Blame::Us, Rejection::WrongBlob { blob: other }));
 }
@@ -233,4 +235,45 @@ proptest! {
             prop_assert_eq!(claim.encode(), bytes);
         }
     }
+}
+
+/// What a verifier said of segment 0's proof.
+fn score() -> Score {
+    let receipt = receipt(0);
+    Score {
+        peer: NodeId([1; 32]),
+        verifier: NodeId([9; 32]),
+        po2: po2(0),
+        elapsed_ms: 28_000,
+        receipt: blob(&receipt),
+        work: Work::Job,
+        index: 0,
+        binding: Binding { seed: Seed([7; 16]), epoch: 1 },
+        issued_s: 8_000,
+        expires_s: 15_200,
+    }
+}
+
+#[test]
+fn a_score_is_of_a_proof_of_its_peer_size_and_binding() {
+    let (bytes, claim) = (receipt(0), claim(0));
+    assert_eq!(verify_scored(&bytes, &score(), None), Ok(()));
+    assert_eq!(verify_scored(&bytes, &score(), Some(&claim)), Ok(()));
+    let other = support::claim(1);
+    assert!(matches!(verify_scored(&bytes, &score(), Some(&other)), Err(Rejection::WrongClaim { .. })));
+    let with = |change: &dyn Fn(&mut Score)| {
+        let mut score = score();
+        change(&mut score);
+        verify_scored(&bytes, &score, None)
+    };
+    assert_eq!(with(&|score| score.peer = NodeId([2; 32])), Err(Rejection::WrongNonce));
+    assert_eq!(with(&|score| score.binding.seed = Seed([8; 16])), Err(Rejection::WrongNonce));
+    assert_eq!(with(&|score| score.binding.epoch = 2), Err(Rejection::WrongNonce));
+    assert!(matches!(with(&|score| score.index = 1), Err(Rejection::WrongIndex { .. })));
+    assert!(matches!(with(&|score| score.po2 = Po2::MIN), Err(Rejection::WrongPo2 { .. })));
+    assert!(matches!(with(&|score| score.receipt.size_bytes -= 1), Err(Rejection::WrongBlob { .. })));
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2 / 4 * 4;
+    flipped[middle] ^= 1;
+    assert!(verify_scored(&flipped, &score(), None).is_err_and(|error| error.blame() == Blame::Peer));
 }

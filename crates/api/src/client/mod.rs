@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use manyhands_core::explain::Explanation;
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
-use manyhands_proto::{JobId, NodeId};
+use manyhands_proto::{BlobRef, JobId, NodeId};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
 
 use crate::types::{
     Backups, BegunBackup, GatewayStatus, Health, JobRequest, JobStatus, NodeRuling, Problem, ProblemKind,
-    SERVICE_HEADER, Submitted, Uploaded,
+    SERVICE_HEADER, Scores, Submitted, Uploaded,
 };
 pub use error::ClientError;
 pub use watch::Watch;
@@ -165,6 +165,23 @@ impl Client {
     pub async fn rule(&self, node: NodeId, ruling: &NodeRuling) -> Result<(), ClientError> {
         let request = self.request(Method::PUT, &format!("v1/nodes/{node}"), SUBMIT_TIME);
         self.send(request.json(ruling)).await.map(drop)
+    }
+
+    /// What verifiers say of nodes, as far as the gateway has heard.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn scores(&self) -> Result<Scores, ClientError> {
+        self.ask("v1/scores", "list of scores").await
+    }
+
+    /// The receipt that a score is of, fetched from whoever has it. Nothing of it is checked.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn score_receipt(&self, receipt: BlobRef) -> Result<Vec<u8>, ClientError> {
+        let path = format!("v1/scores/{}/receipt", receipt.reference);
+        self.fetch(&path, "receipt", receipt.size_bytes, ASK_TIME).await
     }
 
     /// Begins a back-up of the gateway's data directory; [`Client::backups`] tells how far it is. Gateways refuse other machines.

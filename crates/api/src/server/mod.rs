@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use manyhands_core::explain::Explanation;
-use manyhands_proto::{BlobRef, JobId, NodeId};
+use manyhands_proto::{BlobRef, JobId, NodeId, Reference};
 use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,7 +34,7 @@ pub use guard::check as check_host;
 pub use openapi::OPENAPI;
 
 use crate::types::{
-    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, Submitted, Uploaded,
+    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, Scores, Submitted, Uploaded,
 };
 use limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, GRACE, HEAD_BYTES_MAX, HEAD_TIME};
 
@@ -66,6 +66,10 @@ pub trait Gateway: Send + Sync + 'static {
     fn log(&self, job: JobId) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// The gateway and its fleet.
     fn status(&self) -> impl Future<Output = Result<GatewayStatus, Problem>> + Send;
+    /// What verifiers say of nodes.
+    fn scores(&self) -> impl Future<Output = Result<Scores, Problem>> + Send;
+    /// The receipt that a score is of: one segment's, as its node handed it over.
+    fn score_receipt(&self, receipt: Reference) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
     /// Notes what the operator says of a node. It is on disk when this returns. Asked for as [`Gateway::back_up`] is.
     fn rule(&self, node: NodeId, ruling: NodeRuling) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Begins a back-up. Asked for on the gateway's own machine only, as far as that can be told.

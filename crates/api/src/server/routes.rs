@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post, put};
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
-use manyhands_proto::{JobId, NodeId};
+use manyhands_proto::{JobId, NodeId, Reference};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::id::Id;
@@ -52,6 +52,8 @@ pub(super) fn router<G: Gateway>(
         .route("/v1/programs", put(program::<G>))
         .route("/v1/inputs", put(input::<G>))
         .route("/v1/nodes/{id}", put(rule::<G>))
+        .route("/v1/scores", get(scores::<G>))
+        .route("/v1/scores/{id}/receipt", get(score_receipt::<G>))
         .route("/v1/backups", get(backups::<G>).post(back_up::<G>))
         .route("/v1/jobs", post(submit::<G>))
         .route("/v1/jobs/{id}", get(job::<G>).delete(abort::<G>))
@@ -129,6 +131,22 @@ async fn rule<G: Gateway>(State(door): Shared<G>, Id(id): Id, asker: Asker, body
     }
 }
 
+async fn scores<G: Gateway>(State(door): Shared<G>) -> Answer {
+    answer(StatusCode::OK, in_time(door.gateway.scores()).await)
+}
+
+async fn score_receipt<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
+    let found = async {
+        let reference: Reference =
+            id.parse().map_err(|error: manyhands_proto::ids::ParseIdError| Problem::invalid(error.to_string()))?;
+        Ok((reference, in_time(door.gateway.score_receipt(reference)).await?))
+    };
+    match found.await {
+        Ok((reference, bytes)) => respond::receipt(reference, bytes),
+        Err(problem) => respond::problem(&problem),
+    }
+}
+
 async fn back_up<G: Gateway>(State(door): Shared<G>, asker: Asker) -> Answer {
     let begun = async {
         asker.must_be_local("a back-up", "backup")?;
@@ -202,7 +220,7 @@ async fn log<G: Gateway>(State(door): Shared<G>, Id(id): Id) -> Answer {
 }
 
 async fn no_such_path() -> Answer {
-    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/nodes/ID, /v1/backups, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
+    let paths = "/v1/health, /v1/openapi.json, /v1/status, /v1/programs, /v1/inputs, /v1/nodes/ID, /v1/scores, /v1/scores/REFERENCE/receipt, /v1/backups, /v1/jobs, /v1/jobs/ID, /v1/jobs/ID/events, /v1/jobs/ID/explain, \
                  /v1/jobs/ID/receipt, /v1/jobs/ID/log";
     respond::problem(&Problem::not_found(format!("there is no such path here; the paths are {paths}")))
 }

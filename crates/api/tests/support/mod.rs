@@ -8,15 +8,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use manyhands_api::types::{Backups, BegunBackup, NodeRuling};
+use manyhands_api::types::{Backups, BegunBackup, KnownScore, NodeRuling, Scores};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
 use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::view::JobView;
 use manyhands_core::{Outcome, Priority};
+use manyhands_proto::score::{Signature, Work};
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
+use manyhands_proto::{Binding, BlobRef, Digest, JobId, NodeId, Po2, Reference, Score, Seed, SignedScore, Unit};
+use manyhands_vbs::Source;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +54,27 @@ pub fn reference(bytes: &[u8]) -> BlobRef {
     BlobRef { reference: Reference([bytes.len() as u8; 32]), size_bytes: bytes.len() as u64 }
 }
 
+/// What a score of these tests is of.
+pub const SCORED: &[u8] = b"a receipt";
+
+/// A score with something in every field.
+pub fn score(source: Source) -> KnownScore {
+    let score = Score {
+        peer: NodeId([1; 32]),
+        verifier: NodeId([2; 32]),
+        po2: Po2::MIN,
+        elapsed_ms: 28_000,
+        receipt: reference(SCORED),
+        work: if source == Source::Own { Work::Job } else { Work::Benchmark },
+        index: 3,
+        binding: Binding { seed: Seed([4; 16]), epoch: 5 },
+        issued_s: 6,
+        expires_s: 7,
+    };
+    let signed = SignedScore { score, signature: Signature([8; 64]) };
+    KnownScore { source, cycles_per_s: score.cycles_per_s(), expires_in_s: 60, signed }
+}
+
 impl Fake {
     fn keep(&self, bytes: Vec<u8>, image_id: Option<Digest>) -> Result<Uploaded, Problem> {
         let blob = reference(&bytes);
@@ -79,6 +102,17 @@ impl Gateway for Fake {
         let bytes = std::fs::read(file.path()).unwrap();
         assert_eq!(bytes.len() as u64, size_bytes);
         self.keep(bytes, None)
+    }
+
+    async fn scores(&self) -> Result<Scores, Problem> {
+        Ok(Scores { scores: vec![score(Source::Own)], total: 1 })
+    }
+
+    async fn score_receipt(&self, receipt: Reference) -> Result<Vec<u8>, Problem> {
+        if receipt != reference(SCORED).reference {
+            return Err(Problem::not_found("no score is of this receipt"));
+        }
+        Ok(SCORED.to_vec())
     }
 
     async fn rule(&self, node: NodeId, ruling: NodeRuling) -> Result<(), Problem> {

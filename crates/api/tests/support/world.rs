@@ -10,22 +10,23 @@ use manyhands_api::bonsai::Bonsai;
 use manyhands_api::bonsai::types::{
     CreateSession, Quotas, SessionStatus, SnarkStatus, State, Stats, Tenant, Upload, Uuid,
 };
-use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Incident, JobSummary, NodeRuling};
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, Incident, JobSummary, NodeRuling, Scores};
 use manyhands_api::{
     Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve_beside,
 };
 use manyhands_core::explain::{Explanation, Pace, Reason, Running, Wait};
 use manyhands_core::job::UnitState;
 use manyhands_core::sizing::{BoundBy, SizeOption};
-use manyhands_core::view::{JobView, LeaseView, NodeView, ResultView};
+use manyhands_core::view::{JobView, LeaseView, NodeView, ResultView, ScoreView};
 use manyhands_core::{Outcome, Priority, Sizing, Tally, Verdict};
 use manyhands_proto::message::Blame;
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Unit};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Po2, Reference, Unit};
+use manyhands_vbs::Source;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 
-use super::{BACKUP, JOB, reference};
+use super::{BACKUP, JOB, SCORED, reference, score};
 
 /// The one key.
 pub const KEY: &str = "the-key-of-this-test";
@@ -204,6 +205,7 @@ fn next_reason(reason: Reason) -> Option<Reason> {
 
 fn next_pace(pace: Pace) -> Option<Pace> {
     Some(match pace {
+        Pace::OnTrial => Pace::InTime,
         Pace::InTime => Pace::Overtaken,
         Pace::Overtaken => Pace::Late,
         Pace::Late => Pace::Checking,
@@ -277,6 +279,20 @@ impl Gateway for World {
         Ok(Uploaded { blob: reference(&std::fs::read(file.path()).unwrap()), image_id: None })
     }
 
+    async fn scores(&self) -> Result<Scores, Problem> {
+        let scores = vec![score(Source::Own), score(Source::Named), score(Source::Stranger)];
+        Ok(Scores { scores, total: u64::MAX })
+    }
+
+    /// One is there, and one cannot be fetched.
+    async fn score_receipt(&self, receipt: Reference) -> Result<Vec<u8>, Problem> {
+        match receipt {
+            receipt if receipt == reference(SCORED).reference => Ok(SCORED.to_vec()),
+            receipt if receipt.0[0] % 2 == 1 => Err(Problem::not_found("its node is not connected")),
+            _ => Err(Problem::not_found("no score is of this receipt")),
+        }
+    }
+
     async fn rule(&self, _: NodeId, _: NodeRuling) -> Result<(), Problem> {
         Ok(())
     }
@@ -329,7 +345,7 @@ impl Gateway for World {
             pace,
             copy: true,
         };
-        let leases = all(Pace::InTime, next_pace).into_iter().map(running).collect();
+        let leases = all(Pace::OnTrial, next_pace).into_iter().map(running).collect();
         Ok(Explanation { waits: waits(), leases, leases_total: 41, ..said })
     }
 
@@ -369,6 +385,8 @@ impl Gateway for World {
             blocked: Some("a wrong proof".to_owned()),
             blocked_ms: Some(3),
             verdict: Some(Verdict::Allowed),
+            score: Some(ScoreView { po2: Po2::MIN, elapsed_ms: 9, source: Source::Named, left_ms: 10 }),
+            challenged: Some(Po2::MIN),
         };
         let unknown = NodeView {
             po2_max: None,
@@ -378,6 +396,8 @@ impl Gateway for World {
             blocked: None,
             blocked_ms: None,
             verdict: None,
+            score: None,
+            challenged: None,
             ..known.clone()
         };
         let summary = |(job, run): (&JobId, &Run)| JobSummary {

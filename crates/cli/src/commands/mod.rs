@@ -12,6 +12,7 @@ mod keys;
 mod node;
 mod nodes;
 mod prove;
+mod scores;
 mod segment;
 pub mod sim;
 mod status;
@@ -63,6 +64,8 @@ pub enum Command {
     /// Says which nodes a gateway gives work to, beside what it sees of them itself; asked for on its own machine.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
+    /// Shows what verifiers say of nodes' speed, and checks the proofs of it.
+    Scores(scores::ScoresArgs),
     /// Has a gateway back up its data directory while it runs; asked for on its own machine.
     Backup(backup::BackupArgs),
     /// Makes, lists and revokes the keys of a gateway's Bonsai API.
@@ -89,6 +92,7 @@ impl Command {
             Self::Explain(args) => args.json,
             Self::Doctor(args) => args.json,
             Self::Nodes(command) => command.wants_json(),
+            Self::Scores(args) => args.wants_json(),
             Self::Backup(args) => args.json,
             Self::Keys(command) => command.wants_json(),
             Self::Config(command) => command.wants_json(),
@@ -115,6 +119,7 @@ impl Command {
             Self::Node(args) => daemon(node::run(args)),
             Self::Demo(args) => small(demo::run(args)),
             Self::Nodes(command) => small(nodes::run(command)),
+            Self::Scores(args) => small(scores::run(args)),
             Self::Backup(args) => small(backup::run(args)),
             Self::Keys(command) => keys::run(command),
             Self::Config(command) => config::run(&command),

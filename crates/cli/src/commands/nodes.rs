@@ -113,7 +113,7 @@ const fn said(verdict: Option<Verdict>) -> &'static str {
     }
 }
 
-fn named(text: &str) -> Option<NodeId> {
+pub(super) fn named(text: &str) -> Option<NodeId> {
     text.parse().ok().or_else(|| node_of_text(text))
 }
 

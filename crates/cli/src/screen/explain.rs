@@ -93,6 +93,7 @@ fn leases(leases: &[Running], total: u64) -> Vec<String> {
 
 fn note(lease: &Running) -> String {
     let pace = match lease.pace {
+        Pace::OnTrial => "in time, by a node without a score yet",
         Pace::InTime => "in time",
         Pace::Overtaken => "in time so far, but will be late, or slower than a free node",
         Pace::Late => "late",

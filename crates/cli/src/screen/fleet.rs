@@ -7,7 +7,7 @@ use manyhands_core::view::NodeView;
 
 use super::Paint;
 use super::table::{Align, pairs, table};
-use super::text::{bytes, guess, printable};
+use super::text::{bytes, duration, guess, printable};
 
 /// A gateway with its nodes and jobs.
 pub fn lines(address: &str, status: &GatewayStatus, paint: Paint) -> Vec<String> {
@@ -55,6 +55,7 @@ fn nodes(nodes: &[NodeView]) -> Vec<String> {
         ("slots", Align::Right),
         ("lift/join", Align::Left),
         ("zkVM", Align::Left),
+        ("score", Align::Left),
         ("valid", Align::Right),
         ("offences", Align::Right),
         ("note", Align::Left),
@@ -71,7 +72,7 @@ fn nodes(nodes: &[NodeView]) -> Vec<String> {
             (Some(why), Some(left_ms)) => format!("{} (about {} more)", printable(why), guess(left_ms)),
             (Some(why), None) => printable(why),
             (None, _) if node.verdict == Some(Verdict::Allowed) => "allowed by the operator".to_owned(),
-            (None, _) => String::new(),
+            (None, _) => node.challenged.map_or_else(String::new, |po2| format!("proves a challenge at po2 {po2}")),
         };
         vec![
             node.node.short(),
@@ -80,12 +81,18 @@ fn nodes(nodes: &[NodeView]) -> Vec<String> {
             text(node.slots.map(|slots| slots.to_string())),
             text(node.recursion.map(|recursion| if recursion { "yes" } else { "no" }.to_owned())),
             text(node.zkvm.as_deref().map(printable)),
+            text_of_score(node),
             node.valid.to_string(),
             node.offences.to_string(),
             note,
         ]
     };
     table(&columns, &nodes.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Its largest proof that counts, and its time; a dash for a stranger.
+fn text_of_score(node: &NodeView) -> String {
+    node.score.map_or_else(|| "-".to_owned(), |score| format!("{} in {}", score.po2, duration(score.elapsed_ms)))
 }
 
 fn jobs(jobs: &[JobSummary]) -> Vec<String> {
@@ -108,7 +115,9 @@ fn jobs(jobs: &[JobSummary]) -> Vec<String> {
 mod tests {
     use super::*;
     use manyhands_core::Priority;
+    use manyhands_core::view::ScoreView;
     use manyhands_proto::{JobId, NodeId, Po2};
+    use manyhands_vbs::Source;
 
     fn status() -> GatewayStatus {
         GatewayStatus {
@@ -147,6 +156,13 @@ mod tests {
             blocked: blocked.map(str::to_owned),
             blocked_ms: blocked.map(|_| 60_000),
             verdict: None,
+            score: (byte == 1).then_some(ScoreView {
+                po2: Po2::MIN,
+                elapsed_ms: 9_400,
+                source: Source::Own,
+                left_ms: 60_000,
+            }),
+            challenged: (byte == 5).then_some(Po2::MIN),
         };
         let denied = NodeView {
             verdict: Some(Verdict::Denied),
@@ -167,7 +183,10 @@ mod tests {
         }];
         let shown = lines("127.0.0.1:7171", &status, Paint::PLAIN);
         assert!(
-            shown.contains(&"  01010101  ready     18      1  yes        risc0-zkvm 3.0.6      5         0".to_owned()),
+            shown.contains(
+                &"  01010101  ready     18      1  yes        risc0-zkvm 3.0.6  14 in 9.4 s      5         0"
+                    .to_owned()
+            ),
             "{shown:#?}"
         );
         assert!(

@@ -6,8 +6,8 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, NodeRuling};
-use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, Submitted, Uploaded, serve};
+use manyhands_api::types::{BackupEnd, BackupProgress, Backups, BegunBackup, NodeRuling, Scores};
+use manyhands_api::{Gateway, GatewayStatus, JobRequest, JobStatus, Problem, ProblemKind, Submitted, Uploaded, serve};
 use manyhands_core::explain::Explanation;
 use manyhands_core::job::UnitState;
 use manyhands_core::view::{JobView, NodeView, ResultView};
@@ -41,6 +41,10 @@ pub struct Script {
     /// Nodes that it says it knows.
     pub nodes: Vec<NodeView>,
     pub rulings: Mutex<Vec<(String, NodeRuling)>>,
+    /// What it says verifiers say.
+    pub scores: Scores,
+    /// The receipt that it has of any score.
+    pub scored: Option<Vec<u8>>,
     /// The question that it takes and never answers.
     pub silent_at: Option<&'static str>,
     /// Why it makes no back-up.
@@ -87,6 +91,14 @@ impl Gateway for Script {
 
     async fn upload_input(&self, file: NamedTempFile, _: u64) -> Result<Uploaded, Problem> {
         Ok(Uploaded { blob: self.keep(std::fs::read(file.path()).unwrap()), image_id: None })
+    }
+
+    async fn scores(&self) -> Result<Scores, Problem> {
+        Ok(self.scores.clone())
+    }
+
+    async fn score_receipt(&self, _: Reference) -> Result<Vec<u8>, Problem> {
+        self.scored.clone().ok_or_else(|| Problem::new(ProblemKind::Busy, "its node is not connected"))
     }
 
     async fn rule(&self, node: NodeId, ruling: NodeRuling) -> Result<(), Problem> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use manyhands_proto::message::{BlobKey, Stage};
-use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
+use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, NodeId, Po2, Unit};
 
 use crate::requester::{AskId, Command, Context, Event};
 use crate::{Policy, ProofSystem, Time};
@@ -225,12 +225,16 @@ pub(crate) struct LeaseRecord {
     pub(crate) doubt: Option<Doubt>,
     /// How often its receipt could not be fetched.
     pub(crate) fetches: u32,
+    /// What a segment's proof is bound to; nothing for a result that was kept over a restart, which was compared when it came.
+    pub(crate) binding: Option<Binding>,
     pub(crate) status: LeaseStatus,
 }
 
 /// Why a lease's unit gets a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doubt {
+    /// Its node has no score: it may deliver or not.
+    Untried,
     /// It has passed its own prediction.
     Late,
     /// It keeps its prediction so far, but will be late by its node's own word, or a free node is predicted to be done much earlier.
@@ -310,8 +314,16 @@ impl<P: ProofSystem> Entry<P> {
         }
         let doubted = self.live().filter(|(_, lease)| lease.doubt.is_some()).count();
         let is_fresh = (self.attempts as usize) < policy.copies_first;
-        let wants_copy = is_fresh || doubted == live;
-        (wants_copy && live < policy.copies_max).then_some(ready::Need::Copy)
+        if live >= policy.copies_max || !(is_fresh || doubted == live) {
+            return None;
+        }
+        Some(if self.is_tried() && !is_fresh { ready::Need::Tried } else { ready::Need::Copy })
+    }
+
+    /// Whether strangers work on it and nobody else, all within their predictions.
+    pub(crate) fn is_tried(&self) -> bool {
+        let mut live = self.live().map(|(_, lease)| lease.doubt == Some(Doubt::Untried)).peekable();
+        live.peek().is_some() && live.all(|is_trial| is_trial)
     }
 
     /// Whether every live lease has passed its own prediction.
@@ -469,9 +481,4 @@ impl<P: ProofSystem> Job<P> {
         }
         self.reindex(unit, cx.policy);
     }
-}
-
-/// The nonce of a lease; lifts and joins have one that means nothing.
-pub(crate) fn nonce_of(node: NodeId, lease: LeaseId) -> Nonce {
-    Nonce::for_lease(node, lease.job, lease.unit.range().start, lease.attempt)
 }

@@ -17,6 +17,8 @@ pub(crate) enum Need {
     First,
     /// It is leased, and another node may be done sooner. A copy must be within the budget.
     Copy,
+    /// It is leased to strangers only, on trial: a node with a score may do it beside them if nothing else waits.
+    Tried,
 }
 
 /// The index.
@@ -24,6 +26,7 @@ pub(crate) enum Need {
 pub(crate) struct ReadyIndex {
     needed: BTreeMap<Class, BTreeSet<(Need, Unit)>>,
     copies: BTreeMap<Class, BTreeSet<Unit>>,
+    tried: BTreeMap<Class, BTreeSet<Unit>>,
     count: usize,
 }
 
@@ -43,20 +46,28 @@ impl ReadyIndex {
         !self.copies.is_empty()
     }
 
+    fn beside(&mut self, need: Need) -> Option<&mut BTreeMap<Class, BTreeSet<Unit>>> {
+        match need {
+            Need::Copy => Some(&mut self.copies),
+            Need::Tried => Some(&mut self.tried),
+            Need::Again | Need::First => None,
+        }
+    }
+
     pub(crate) fn insert(&mut self, class: Class, need: Need, unit: Unit) {
-        if need == Need::Copy {
-            self.copies.entry(class).or_default().insert(unit);
+        if let Some(beside) = self.beside(need) {
+            beside.entry(class).or_default().insert(unit);
         } else if self.needed.entry(class).or_default().insert((need, unit)) {
             self.count += 1;
         }
     }
 
     pub(crate) fn remove(&mut self, class: Class, need: Need, unit: Unit) {
-        if need == Need::Copy {
-            if let Some(units) = self.copies.get_mut(&class) {
+        if let Some(beside) = self.beside(need) {
+            if let Some(units) = beside.get_mut(&class) {
                 units.remove(&unit);
                 if units.is_empty() {
-                    self.copies.remove(&class);
+                    beside.remove(&class);
                 }
             }
         } else if let Some(units) = self.needed.get_mut(&class) {
@@ -86,6 +97,11 @@ impl ReadyIndex {
         self.copies.keys().copied()
     }
 
+    /// The classes of units that only strangers work on.
+    pub(crate) fn tried_classes(&self) -> impl Iterator<Item = Class> {
+        self.tried.keys().copied()
+    }
+
     /// The units of a class that nobody works on, most urgent first.
     pub(crate) fn needed(&self, class: Class) -> impl Iterator<Item = Unit> {
         self.needed.get(&class).into_iter().flatten().map(|(_, unit)| *unit)
@@ -96,11 +112,18 @@ impl ReadyIndex {
         self.copies.get(&class).into_iter().flatten().copied()
     }
 
+    /// The units of a class that only strangers work on.
+    pub(crate) fn tried(&self, class: Class) -> impl Iterator<Item = Unit> {
+        self.tried.get(&class).into_iter().flatten().copied()
+    }
+
     /// Everything, as it is listed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Class, Need, Unit)> {
         let needed =
             self.needed.iter().flat_map(|(class, units)| units.iter().map(|(need, unit)| (*class, *need, *unit)));
-        let copies = self.copies.iter().flat_map(|(class, units)| units.iter().map(|unit| (*class, Need::Copy, *unit)));
-        needed.chain(copies)
+        let beside = [(Need::Copy, &self.copies), (Need::Tried, &self.tried)].into_iter().flat_map(|(need, of)| {
+            of.iter().flat_map(move |(class, units)| units.iter().map(move |unit| (*class, need, *unit)))
+        });
+        needed.chain(beside)
     }
 }

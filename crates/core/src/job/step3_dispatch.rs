@@ -3,9 +3,9 @@
 use manyhands_proto::limits::KECCAK_PO2_MAX;
 use manyhands_proto::message::{Capabilities, FailReason, Holder, Lease, Response, Stage};
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{LeaseId, NodeId, Unit};
+use manyhands_proto::{LeaseId, NodeId, Nonce, Unit};
 
-use super::{Doubt, Job, LeaseRecord, LeaseStatus, nonce_of};
+use super::{Doubt, Job, LeaseRecord, LeaseStatus};
 use crate::requester::{Command, Context, Event};
 use crate::text::clip;
 use crate::time::Earliest;
@@ -31,9 +31,9 @@ fn can_recur(capabilities: &Capabilities) -> bool {
 
 impl<P: ProofSystem> Job<P> {
     /// Leases `unit` to `node`.
-    pub(crate) fn grant(&mut self, unit: Unit, node: NodeId, me: &Holder, cx: &mut Context<'_, P>) -> Option<Lease> {
+    pub(crate) fn grant(&mut self, unit: Unit, node: NodeId, cx: &mut Context<'_, P>) -> Option<Lease> {
         let job = self.id;
-        let holders = self.holders(unit, node, me, cx);
+        let holders = self.holders(unit, node, cx);
         let entry = self.ledger.get_mut(&unit)?;
         let predicted_ms = cx.peers.get(&node)?.predict_ms(cx.policy, unit.kind(), entry.po2);
         let deadline_ms = cx.policy.deadline_ms(predicted_ms);
@@ -42,8 +42,13 @@ impl<P: ProofSystem> Job<P> {
         let id = LeaseId { job, unit, attempt: entry.attempts };
         let deadline = cx.now.after(deadline_ms);
         let status = LeaseStatus::Running(Stage::Fetch);
-        let (granted, heard, told, doubt) = (cx.now, cx.now, None, None);
-        let record = LeaseRecord { node, granted, predicted_ms, deadline, heard, told, doubt, fetches: 0, status };
+        let is_stranger = cx.peers.get(&node)?.is_stranger(cx.now, unit.kind(), entry.po2, cx.policy);
+        let doubt = is_stranger.then_some(Doubt::Untried);
+        let (granted, heard, told) = (cx.now, cx.now, None);
+        let bound = cx.binder.bind(cx.now, node, &id);
+        let binding = Some(bound);
+        let record =
+            LeaseRecord { node, granted, predicted_ms, deadline, heard, told, doubt, fetches: 0, binding, status };
         let wake = record.due(cx.policy).0;
         entry.leases.insert(id.attempt, record);
         while entry.leases.len() > cx.policy.attempts_remembered {
@@ -56,13 +61,14 @@ impl<P: ProofSystem> Job<P> {
             inputs: entry.inputs.clone(),
             key: entry.key,
             po2: entry.po2,
-            nonce: nonce_of(node, id),
+            nonce: Nonce::bound(node, unit.range().start, bound),
             deadline_ms,
             heartbeat_ms: cx.policy.heartbeat_ms,
             holders,
         };
         self.tally.granted(is_copy);
         self.reindex(unit, cx.policy);
+        cx.peers.busy(&node);
         cx.holding.begin(node, id);
         cx.timers.add(wake, Wake::Lease(node, id));
         cx.out.event(Event::Leased { lease: id, node, predicted_ms, is_copy });
@@ -71,7 +77,7 @@ impl<P: ProofSystem> Job<P> {
 
     /// Who has a unit's inputs beside us, who have all: the nodes that made them, and those that work on them. The gateway comes last, so that
     /// its line is not what every blob and receipt goes through.
-    fn holders(&self, unit: Unit, to: NodeId, me: &Holder, cx: &Context<'_, P>) -> Vec<Holder> {
+    fn holders(&self, unit: Unit, to: NodeId, cx: &Context<'_, P>) -> Vec<Holder> {
         let entry = self.ledger.get(&unit);
         let made = entry.into_iter().flat_map(|entry| entry.near.iter().copied());
         let has_fetched = |lease: &LeaseRecord| lease.status == LeaseStatus::Running(Stage::Work);
@@ -85,7 +91,7 @@ impl<P: ProofSystem> Job<P> {
                 holders.push(Holder { node, addresses: peer.addresses.clone() });
             }
         }
-        holders.push(me.clone());
+        holders.push(cx.me.clone());
         holders
     }
 
@@ -140,7 +146,7 @@ impl<P: ProofSystem> Job<P> {
     fn let_go_doomed(&mut self, lease: LeaseId, again_by: Option<Time>, cx: &mut Context<'_, P>) {
         let kept = 100_u64.saturating_sub(cx.policy.late_gain_percent);
         let Some(entry) = self.ledger.get(&lease.unit).filter(|entry| entry.live == 1) else { return };
-        let record = entry.leases.get(&lease.attempt).filter(|record| is_running(record) && record.doubt.is_some());
+        let record = entry.leases.get(&lease.attempt).filter(|record| is_running(record) && !record.is_sound());
         let Some((record, told)) = record.and_then(|record| Some((record, record.told?))) else { return };
         let is_doomed = again_by.is_some_and(|by| by.since(cx.now) < told.since(cx.now).saturating_mul(kept) / 100);
         if is_doomed {
@@ -253,9 +259,14 @@ impl LeaseRecord {
         self.told.map_or(predicted, |told| told.max(predicted))
     }
 
+    /// Whether nothing is wrong with it so far.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(self.doubt, None | Some(Doubt::Untried))
+    }
+
     /// Whether it will be late by its node's own word, which nobody took note of yet.
     fn will_be_late(&self, policy: &Policy) -> bool {
-        self.doubt.is_none() && self.late_at(policy).is_some_and(|at| self.end() > at)
+        self.is_sound() && self.late_at(policy).is_some_and(|at| self.end() > at)
     }
 
     /// When it is late, unless that is known already or this policy never hedges.

@@ -4,8 +4,9 @@ use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use manyhands_proto::message::Blame;
 use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Po2, Unit};
 
-use super::{Job, LeaseRecord, LeaseStatus, Receipted, Work, nonce_of};
+use super::{Job, LeaseRecord, LeaseStatus, Receipted, Work};
 use crate::requester::{AskId, Command, Context, Event};
+use crate::scores::score_of;
 use crate::{Checked, ProofSystem, Refusal};
 
 /// What a result has to be equal to. Everything in it comes from our own executor or from verified proofs.
@@ -17,8 +18,8 @@ pub enum Check<P: ProofSystem> {
         index: u32,
         /// Its size.
         po2: Po2,
-        /// The lease's nonce.
-        nonce: Nonce,
+        /// The lease's nonce; nothing if it was compared before a restart.
+        nonce: Option<Nonce>,
         /// Its claim.
         claim: P::Claim,
     },
@@ -113,6 +114,7 @@ impl<P: ProofSystem> Job<P> {
             told: None,
             doubt: None,
             fetches: 0,
+            binding: None,
             status,
         };
         entry.leases.insert(lease.attempt, record);
@@ -127,7 +129,9 @@ impl<P: ProofSystem> Job<P> {
         Some(match entry.work.clone() {
             Work::Prove { claim } => {
                 let index = lease.unit.range().start;
-                Check::Segment { index, po2: entry.po2, nonce: nonce_of(node, lease), claim }
+                let binding = entry.leases.get(&lease.attempt)?.binding;
+                let nonce = binding.map(|binding| Nonce::bound(node, index, binding));
+                Check::Segment { index, po2: entry.po2, nonce, claim }
             }
             Work::Lift { segment } => Check::Lift { segment },
             Work::Join { left, right } => Check::Join { left, right },
@@ -145,16 +149,21 @@ impl<P: ProofSystem> Job<P> {
         result: Result<Checked<P>, Refusal>,
         cx: &mut Context<'_, P>,
     ) {
-        let record = self.ledger.get_mut(&lease.unit).and_then(|entry| entry.leases.get_mut(&lease.attempt));
-        let Some(record) = record.filter(|record| record.node == node) else { return };
+        let Some(entry) = self.ledger.get_mut(&lease.unit) else { return };
+        let record = entry.leases.get_mut(&lease.attempt).filter(|record| record.node == node);
+        let Some(record) = record else { return };
         let LeaseStatus::Checking { ask, receipt, elapsed_ms, is_here } = record.status else { return };
         record.status = LeaseStatus::Over;
         match result {
             Ok(checked) => {
                 // The check of a kept result says nothing about its maker's speed.
                 let took_ms = if is_here { 0 } else { cx.now.since(record.granted) };
-                cx.answer_ok(ask);
-                self.accept(Receipted { lease, node, receipt, elapsed_ms }, took_ms, checked, cx);
+                let result = Receipted { lease, node, receipt, elapsed_ms };
+                match score_of(&result, record, (entry.po2, took_ms), cx) {
+                    Some(score) => cx.out.command(Command::Score { ask, score }),
+                    None => cx.answer_ok(ask),
+                }
+                self.accept(result, took_ms, checked, cx);
             }
             Err(refusal) => self.refuse(node, lease, ask, is_here, refusal, cx),
         }
@@ -209,7 +218,7 @@ impl<P: ProofSystem> Job<P> {
         let is_open = self.is_open();
         let Some(entry) = self.ledger.get_mut(&unit).filter(|entry| is_open && entry.result.is_none()) else { return };
         if took_ms > 0 {
-            cx.peers.credit(&result.node, unit.kind(), entry.po2, took_ms, cx.policy);
+            cx.peers.credit(cx.now, &result.node, unit.kind(), entry.po2, took_ms, cx.policy);
         }
         entry.result = Some(result);
         self.reindex(unit, cx.policy);

@@ -11,7 +11,7 @@ use manyhands_proto::message::{Lease, Response};
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
 use super::{AskId, Command, Context, Event, Requester, has_free_slot};
-use crate::bids::Place;
+use crate::bids::{Footing, Place};
 use crate::job::ready::Class;
 use crate::job::step3_dispatch::is_able;
 use crate::job::{Doubt, Entry};
@@ -31,6 +31,17 @@ const NODES_SCANNED: usize = 64;
 /// Units of a class looked at for one lease. More are only needed if that many wait for the node near their inputs.
 const UNITS_SCANNED: usize = 64;
 
+/// What was found among some of the waiting nodes.
+#[derive(Default)]
+struct Found {
+    /// The best, with its score.
+    best: Option<(u64, NodeId)>,
+    /// One that had better not have the unit, if there is nobody else.
+    last_resort: Option<NodeId>,
+    /// Whether any is free at all.
+    is_anybody: bool,
+}
+
 /// What became of the search for a node.
 enum Pick {
     Node(NodeId),
@@ -46,20 +57,20 @@ impl<P: ProofSystem> Requester<P> {
     /// Holds a bid until a unit needs it.
     pub(super) fn hold_bid(&mut self, now: Time, node: NodeId, ask: AskId) {
         let until = now.after(self.policy.bid_hold_ms);
-        self.place_bid(node, ask, until);
+        self.place_bid(now, node, ask, until);
         self.timers.add(until, Wake::Bid(node));
     }
 
     /// Orders the bid of a node anew that said what it can do while it waited.
-    pub(super) fn place_again(&mut self, node: &NodeId) {
+    pub(super) fn place_again(&mut self, now: Time, node: &NodeId) {
         if let Some(held) = self.bids.remove(node) {
-            self.place_bid(*node, held.ask, held.until);
+            self.place_bid(now, *node, held.ask, held.until);
         }
     }
 
-    fn place_bid(&mut self, node: NodeId, ask: AskId, until: Time) {
+    fn place_bid(&mut self, now: Time, node: NodeId, ask: AskId, until: Time) {
         let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
-        let place = |class, arrival| peers.get(&node).and_then(|peer| place(peer, policy, zkvm, class, arrival));
+        let place = |class, arrival| peers.get(&node).and_then(|peer| place(now, peer, policy, zkvm, class, arrival));
         self.bids.hold(node, ask, until, place);
         self.bidder = Some(node);
     }
@@ -70,6 +81,10 @@ impl<P: ProofSystem> Requester<P> {
         if !changed.is_empty() {
             self.out.event(Event::Standings { changed });
         }
+        let suspended = std::mem::take(&mut self.peers.suspended);
+        if !suspended.is_empty() {
+            self.out.event(Event::Suspended { nodes: suspended.into_iter().collect() });
+        }
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {
             if let Some(job) = self.jobs.get(id) {
@@ -78,7 +93,7 @@ impl<P: ProofSystem> Requester<P> {
         }
         let bidder = self.bidder.take();
         if !self.bids.is_empty() {
-            self.index_wanted();
+            self.index_wanted(now);
             if self.is_plan_stale(now) {
                 self.reckon(now);
                 let all: BTreeSet<JobId> =
@@ -106,10 +121,10 @@ impl<P: ProofSystem> Requester<P> {
         }
     }
 
-    fn index_wanted(&mut self) {
+    fn index_wanted(&mut self, now: Time) {
         let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
         for class in self.plan.demand.keys().chain(self.plan.copy_demand.keys()) {
-            let place = |node: &NodeId, arrival| place(peers.get(node)?, policy, zkvm, *class, arrival);
+            let place = |node: &NodeId, arrival| place(now, peers.get(node)?, policy, zkvm, *class, arrival);
             self.bids.index(*class, place);
         }
     }
@@ -172,9 +187,22 @@ impl<P: ProofSystem> Requester<P> {
             }
         }
         let classes: Vec<Class> = self.jobs.get(&id).map(|job| job.ready.classes().collect()).unwrap_or_default();
-        classes.into_iter().any(|class| {
+        let is_leased = classes.into_iter().any(|class| {
             let units = |job: &crate::job::Job<P>| job.ready.needed(class).take(UNITS_SCANNED).collect::<Vec<Unit>>();
             self.lease_of(now, id, class, units, false)
+        });
+        is_leased || self.lease_tried(now, id)
+    }
+
+    /// Leases a unit that only strangers work on to a node that has a score, where nothing else waits for it.
+    fn lease_tried(&mut self, now: Time, id: JobId) -> bool {
+        if self.bids.len() <= self.plan.waiting() || !self.may_copy(Doubt::Late) {
+            return false;
+        }
+        let classes: Vec<Class> = self.jobs.get(&id).map(|job| job.ready.tried_classes().collect()).unwrap_or_default();
+        classes.into_iter().any(|class| {
+            let units = |job: &crate::job::Job<P>| job.ready.tried(class).take(UNITS_SCANNED).collect::<Vec<Unit>>();
+            self.lease_of(now, id, class, units, true)
         })
     }
 
@@ -210,12 +238,15 @@ impl<P: ProofSystem> Requester<P> {
         let mut cx = Context {
             now,
             policy: &self.policy,
+            me: &self.me,
+            is_private: self.circles.contains_key(&id),
+            binder: &self.binder,
             peers: &mut self.peers,
             holding: &mut self.holding,
             timers: &mut self.timers,
             out: &mut self.out,
         };
-        let lease: Option<Lease> = job.grant(unit, node, &self.me, &mut cx);
+        let lease: Option<Lease> = job.grant(unit, node, &mut cx);
         job.is_touched = false;
         self.plan.note_wants(job);
         let (Some(lease), Some(bid)) = (lease, self.bids.remove(&node)) else { return false };
@@ -230,16 +261,48 @@ impl<P: ProofSystem> Requester<P> {
         // The rest of the fleet does nothing for a job that is not for everybody, so nobody in its circle is too slow for it.
         let circle = self.circle(&id);
         let mut limit = self.limit(now, id, class).filter(|_| circle.is_none());
-        if is_copy && !entry.is_late() {
+        let is_tried = entry.is_tried();
+        if is_tried {
+            limit = earlier(limit, self.awaited_by(now, entry));
+        } else if is_copy && !entry.is_late() {
             if !self.may_copy(Doubt::Slower) {
                 return Pick::NotThis;
             }
             limit = earlier(limit, self.overtakes_by(now, entry));
         }
-        let mut is_anybody = false;
-        let (mut best, mut last_resort) = (None, None);
-        let allowed = |(_, node): &(u64, NodeId)| circle.is_none_or(|circle| circle.contains(node));
-        for (score, node) in self.bids.best(class, self.penalty_percent()).filter(allowed).take(NODES_SCANNED) {
+        let percent = self.penalty_percent();
+        let mut found = self.scan(now, &id, class, entry, limit, self.bids.known(class, percent));
+        if found.best.is_none() && !is_tried {
+            let strangers = self.scan(now, &id, class, entry, limit, self.bids.strangers(class, percent));
+            found = Found {
+                best: strangers.best,
+                last_resort: found.last_resort.or(strangers.last_resort),
+                is_anybody: found.is_anybody || strangers.is_anybody,
+            };
+        }
+        let best_ms = found.best.map(|(score, _)| score);
+        if let Some(pick) = self.pick_near(now, id, class, entry, best_ms).filter(|_| !is_copy) {
+            return pick;
+        }
+        match found.best.map(|(_, node)| node).or(found.last_resort) {
+            Some(node) => Pick::Node(node),
+            None if found.is_anybody => Pick::NotThis,
+            None => Pick::Nobody,
+        }
+    }
+
+    /// The first of some waiting nodes, best first, that may have a unit and is done with it in time.
+    fn scan(
+        &self,
+        now: Time,
+        id: &JobId,
+        class: Class,
+        entry: &Entry<P>,
+        limit: Option<Time>,
+        nodes: impl Iterator<Item = (u64, NodeId)>,
+    ) -> Found {
+        let mut found = Found::default();
+        for (score, node) in nodes.filter(|(_, node)| self.lets(id, node)).take(NODES_SCANNED) {
             let Some(peer) = self.peers.get(&node) else { continue };
             let is_late =
                 self.policy.ranking == Ranking::Fastest && limit.is_some_and(|limit| now.after(score) > limit);
@@ -249,31 +312,24 @@ impl<P: ProofSystem> Requester<P> {
             if peer.is_blocked(now) || !has_free_slot(&self.peers, &self.holding, &self.policy, &node) {
                 continue;
             }
-            is_anybody = true;
+            found.is_anybody = true;
             if entry.live().any(|(_, lease)| lease.node == node) {
                 continue;
             }
             // A unit that failed goes to a node whose word counts if it fails again.
-            let is_tried = entry.worker_failures.contains_key(&node);
+            let has_failed = entry.worker_failures.contains_key(&node);
             let is_doubtful = self.plan.has_proven && !entry.worker_failures.is_empty() && peer.delivered == 0;
             if is_doubtful {
                 continue;
             }
-            if is_tried || self.shares_origin(entry, peer) {
-                last_resort = last_resort.or(Some(node));
+            if has_failed || self.shares_origin(entry, peer) {
+                found.last_resort = found.last_resort.or(Some(node));
                 continue;
             }
-            best = Some((score, node));
+            found.best = Some((score, node));
             break;
         }
-        if let Some(pick) = self.pick_near(now, id, class, entry, best.map(|(score, _)| score)).filter(|_| !is_copy) {
-            return pick;
-        }
-        match best.map(|(_, node)| node).or(last_resort) {
-            Some(node) => Pick::Node(node),
-            None if is_anybody => Pick::NotThis,
-            None => Pick::Nobody,
-        }
+        found
     }
 
     /// The node that made a unit's input, if it is about as good as the `best` other one: it need not fetch.
@@ -311,6 +367,12 @@ impl<P: ProofSystem> Requester<P> {
         }
     }
 
+    /// When the first of the strangers that work on a unit may be expected, by what strangers deliver in vain.
+    fn awaited_by(&self, now: Time, entry: &Entry<P>) -> Option<Time> {
+        let percent = self.penalty_percent().saturating_add(100);
+        entry.live().map(|(_, lease)| now.after(lease.end().since(now).saturating_mul(percent) / 100)).min()
+    }
+
     /// When a copy must be done by to be worth it, where no lease of the unit is late: well before the first of them.
     fn overtakes_by(&self, now: Time, entry: &Entry<P>) -> Option<Time> {
         let is_slow = entry.live().all(|(_, lease)| lease.doubt == Some(Doubt::Slower));
@@ -326,12 +388,27 @@ impl<P: ProofSystem> Requester<P> {
 }
 
 /// Where a node stands among those that wait for a class of units, if it is able to do them.
-fn place(peer: &Peer, policy: &crate::Policy, zkvm: &str, (kind, po2): Class, arrival: u64) -> Option<Place> {
+fn place(
+    now: Time,
+    peer: &Peer,
+    policy: &crate::Policy,
+    zkvm: &str,
+    (kind, po2): Class,
+    arrival: u64,
+) -> Option<Place> {
     peer.capabilities.as_ref().filter(|offer| offer.zkvm == zkvm && is_able(offer, kind, po2))?;
-    Some(match policy.ranking {
-        Ranking::Fastest => Place { rank: peer.predict_ms(policy, kind, po2), is_trusted: peer.is_trusted(policy) },
-        Ranking::Arrival => Place { rank: arrival, is_trusted: true },
-    })
+    let footing = if peer.is_stranger(now, kind, po2, policy) {
+        Footing::Stranger
+    } else if policy.ranking == Ranking::Arrival || peer.is_trusted(policy) {
+        Footing::Trusted
+    } else {
+        Footing::Newcomer
+    };
+    let rank = match policy.ranking {
+        Ranking::Fastest => peer.predict_ms(policy, kind, po2),
+        Ranking::Arrival => arrival,
+    };
+    Some(Place { rank, footing })
 }
 
 fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use manyhands_proto::message::{Bid, BlobKey, Capabilities, FailReason, Response, Stage};
-use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2, Unit};
+use manyhands_proto::{BlobRef, JobId, LeaseId, NodeId, Po2, Score, Seed, Unit};
 
 use crate::job::{Check, ExecutionInfo, JobSpec, Parts, Receipted, RequestInfo, Restored, SegmentInfo};
 use crate::peers::Origin;
 use crate::reputation::{Ruling, Standing};
+use crate::scores::Shown;
 use crate::{Checked, ProofSystem, Refusal, Sizing, Survey};
 
 /// A question of a peer that waits for its answer. Given out by the caller, never reused.
@@ -93,6 +94,13 @@ pub enum Input<P: ProofSystem> {
         /// Why, and what to do.
         reason: String,
     },
+    /// The segment of a challenge was made and stored; or not, with a sentence.
+    Challenged {
+        /// The challenge.
+        id: JobId,
+        /// The blob and its claim.
+        made: Result<(BlobRef, P::Claim), String>,
+    },
     /// A node introduces itself.
     Hello {
         /// The node.
@@ -119,8 +127,17 @@ pub enum Input<P: ProofSystem> {
         from: Origin,
         /// Its offer.
         bid: Bid,
+        /// The score in it, if it is one: signed by whom it names, of this node, and still valid.
+        shown: Option<Box<Shown>>,
         /// Answer here.
         ask: AskId,
+    },
+    /// A stranger's word on a node was checked meanwhile.
+    Shown {
+        /// The node.
+        node: NodeId,
+        /// What it showed.
+        shown: Box<Shown>,
     },
     /// A node confirms a lease.
     Heartbeat {
@@ -234,6 +251,27 @@ pub enum Command<P: ProofSystem> {
         /// The answer.
         response: Response,
     },
+    /// Make the pinned benchmark's segment of this size with this seed, and store it under this name.
+    Challenge {
+        /// The challenge's name, used like a job's.
+        id: JobId,
+        /// Segment size.
+        po2: Po2,
+        /// What is in the guest's input.
+        seed: Seed,
+    },
+    /// What was stored for a challenge is needed no more.
+    ChallengeOver {
+        /// The challenge.
+        id: JobId,
+    },
+    /// Sign this score, keep it, tell it to whom it may concern, and answer the node whose proof it is of, if it waits.
+    Score {
+        /// The question.
+        ask: Option<AskId>,
+        /// The score.
+        score: Score,
+    },
     /// Leave a peer without an answer: it will ask again.
     Drop {
         /// The question.
@@ -296,6 +334,13 @@ pub enum Event {
         /// Whether another lease of the unit was live.
         is_copy: bool,
     },
+    /// A node has got a challenge.
+    Challenged {
+        /// The node.
+        node: NodeId,
+        /// Its size.
+        po2: Po2,
+    },
     /// A lease that was thought lost goes on.
     Resumed {
         /// The lease.
@@ -337,6 +382,11 @@ pub enum Event {
     Standings {
         /// All that have changed, as they are now.
         changed: Vec<(NodeId, Standing)>,
+    },
+    /// Nodes did not keep what their scores promised: what we said of them before counts no more.
+    Suspended {
+        /// Who.
+        nodes: Vec<NodeId>,
     },
     /// A job's receipt is there.
     JobDone {

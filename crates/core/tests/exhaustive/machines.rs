@@ -92,10 +92,14 @@ impl World {
 
     fn obey_gateway(&mut self, which: usize, command: requester::Command<Fake>) {
         match command {
+            requester::Command::Challenge { .. } | requester::Command::ChallengeOver { .. } => unreachable!("not here"),
             requester::Command::Survey { .. }
             | requester::Command::Execute { .. }
             | requester::Command::Announce { .. } => {}
             requester::Command::Answer { ask, response } => self.reply(ask, Some(response)),
+            requester::Command::Score { ask, .. } => {
+                ask.into_iter().for_each(|ask| self.reply(ask, Some(Response::Ok)));
+            }
             requester::Command::Drop { ask } => self.reply(ask, None),
             requester::Command::Cancel { node, lease } => {
                 self.in_flight.add(Message::Cancel { gateway: which, node: node_of(node), lease });

@@ -90,7 +90,7 @@ pub fn input<P: manyhands_core::ProofSystem>(
     let from = manyhands_core::Origin::default();
     match request {
         Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
-        Request::Bid(bid) => Input::Bid { node, from, bid, ask },
+        Request::Bid(bid) => Input::Bid { node, from, bid, shown: None, ask },
         Request::Heartbeat { lease, stage, remaining_ms } => Input::Heartbeat { node, lease, stage, remaining_ms, ask },
         Request::Done { lease, receipt, elapsed_ms } => Input::Done { node, lease, receipt, elapsed_ms, ask },
         Request::Fail { lease, reason } => Input::Fail { node, lease, reason, ask },

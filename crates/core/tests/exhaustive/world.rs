@@ -15,7 +15,7 @@ use manyhands_proto::message::{Blame, Request, Response, Timing};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{JobId, LeaseId, NodeId, Unit};
 
-use crate::fake::{Fake, ZKVM, able, blob, holder, po2};
+use crate::fake::{Fake, ZKVM, able, binder, blob, holder, po2};
 use crate::ids::{gateway_id, job_of, node_id, receipt};
 use crate::machines::Marked;
 use crate::message::{self, Collected, InFlight, Message, Step, Topic};
@@ -99,7 +99,8 @@ impl PartialEq for World {
 
 impl World {
     pub fn new(bounds: &Arc<Bounds>) -> Self {
-        let gateway = |which| Requester::new(bounds.policy.clone(), holder(gateway_id(which)), ZKVM.to_owned());
+        let gateway =
+            |which| Requester::new(bounds.policy.clone(), holder(gateway_id(which)), ZKVM.to_owned(), binder());
         let mut world = Self {
             bounds: Arc::clone(bounds),
             now: Time(1_000),
@@ -279,5 +280,5 @@ fn new_node(bounds: &Bounds) -> Prover {
     capabilities.slots = if bounds.sabotage == Sabotage::SecondSlot { 2 } else { 1 };
     // What each proof takes here, so that a node learns nothing by making one and equal worlds look equal.
     capabilities.timings.push(Timing { kind: UnitKind::Prove, po2: po2(16), elapsed_ms: 1_000 });
-    Prover::new(capabilities)
+    Prover::new(NodeId::default(), capabilities)
 }

@@ -65,6 +65,8 @@ pub struct LeaseRow {
     pub heard: Time,
     /// It has passed its prediction; it will, by its node's own word.
     pub is_late: bool,
+    /// Whether its node had no score.
+    pub is_trial: bool,
     pub is_slow: bool,
     /// When it will be done, by its node's word.
     pub told: Option<Time>,

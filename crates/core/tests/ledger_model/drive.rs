@@ -122,7 +122,13 @@ impl Gateway {
                 // An honest node states what the book says; one that started anew, or lost an answer, something else.
                 let held = u8::try_from(self.book.running_of(node).len()).unwrap();
                 let slots_free = capabilities.slots - busy.unwrap_or(held).min(capabilities.slots);
-                Input::Bid { node, from: Origin::default(), bid: Bid { capabilities, slots_free }, ask }
+                Input::Bid {
+                    node,
+                    from: Origin::default(),
+                    bid: Bid { capabilities, slots_free, score: None },
+                    shown: None,
+                    ask,
+                }
             }
             Step::Beat { pick, forger, remaining_ms } => {
                 let (node, lease) = self.lease(pick, forger)?;

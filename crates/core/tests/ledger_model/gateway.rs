@@ -11,7 +11,7 @@ use proptest_state_machine::StateMachineTest;
 
 use crate::book::{Book, Said, Stand};
 use crate::count::{self, Count};
-use crate::fake::{Fake, ZKVM, holder, node};
+use crate::fake::{Fake, ZKVM, binder, holder, node};
 use crate::judge::Waiting;
 use crate::steps::{JOBS, Step, Steps};
 
@@ -31,7 +31,7 @@ pub struct Gateway {
 /// The policies that differ in what the book judges.
 fn policy(number: u8) -> Policy {
     let base = match number {
-        0 => Policy::default(),
+        0 => Policy { challenge_after_ms: 0, ..Policy::default() },
         // So small a budget that four nodes use it up.
         1 => Policy {
             late_gain_percent: 0,
@@ -44,7 +44,7 @@ fn policy(number: u8) -> Policy {
         _ => Policy::fixed_copies(2),
     };
     // The book counts slots as they are offered; what newcomers get has tests of its own.
-    Policy { newcomer_slots: 64, unit_failures_max: 2, ..base }
+    Policy { newcomer_slots: 64, unit_failures_max: 2, challenge_after_ms: 0, ..base }
 }
 
 impl StateMachineTest for Gateway {
@@ -53,7 +53,7 @@ impl StateMachineTest for Gateway {
 
     fn init_test(number: &u8) -> Self {
         let (policy, now) = (policy(*number), Time(1_000));
-        let core = Requester::new(policy.clone(), holder(node(0xee)), ZKVM.to_owned());
+        let core = Requester::new(policy.clone(), holder(node(0xee)), ZKVM.to_owned(), binder());
         let (granted, collecting) = (Vec::new(), Vec::new());
         let (waiting, count) = (Waiting::default(), Count::default());
         Self {
@@ -137,7 +137,7 @@ impl Gateway {
                 Event::JobDone { job } => Some(Said::JobDone(job)),
                 Event::JobFailed { job, .. } => Some(Said::JobFailed(job)),
                 // Tests of their own say which.
-                Event::Standings { .. } => None,
+                Event::Standings { .. } | Event::Suspended { .. } | Event::Challenged { .. } => None,
             });
         }
         assert!(leases.is_empty(), "leases without an event: {leases:?}");
@@ -169,6 +169,7 @@ impl Gateway {
                 assert!(leases.insert(lease.id, (ask, *lease)).is_none());
                 return;
             }
+            Command::Score { ask, .. } => Said::Ok(ask.expect("all nodes here wait for their answer")),
             Command::Answer { ask, response } => match response {
                 Response::Ok => Said::Ok(ask),
                 Response::Stale => Said::Stale(ask),
@@ -176,6 +177,7 @@ impl Gateway {
                 _ => Said::Refusal(ask),
             },
             Command::Drop { ask } => Said::Drop(ask),
+            Command::Challenge { .. } | Command::ChallengeOver { .. } => panic!("no challenges here"),
             Command::Survey { job, .. } => panic!("the size of {job} was given"),
             Command::Execute { job } => Said::Execute(job),
             Command::Assemble { job, .. } => Said::Assemble(job),

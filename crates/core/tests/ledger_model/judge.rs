@@ -9,7 +9,7 @@ use manyhands_proto::message::Lease;
 use manyhands_proto::{LeaseId, NodeId, Nonce, Unit};
 
 use crate::book::{Book, LeaseRow, Stand, Status, UnitRow};
-use crate::fake::{Fake, blob, po2};
+use crate::fake::{Fake, binder, blob, po2};
 
 impl Book {
     /// Writes down a lease that was given out, if it may be.
@@ -34,7 +34,12 @@ impl Book {
         assert!(unit.live().all(|(_, lease)| lease.node != node), "{id} is a copy on the same node");
         if live > 0 {
             assert!(live < self.policy.copies_max && copies < budget, "{id} is a copy too many");
-            let is_wanted = unit.live().all(|(_, lease)| lease.is_late || lease.is_slow)
+            // Whoever has a score may have what only strangers work on.
+            let peer = core.peers().get(&node).unwrap();
+            let is_stranger = peer.is_stranger(now, id.unit.kind(), po2(16), &self.policy);
+            let is_tried = !is_stranger && unit.live().all(|(_, lease)| lease.is_trial);
+            let is_wanted = is_tried
+                || unit.live().all(|(_, lease)| lease.is_late || lease.is_slow)
                 || (unit.attempts as usize) < self.policy.copies_first;
             // With this rule in force a copy may also overtake a lease that is not late, which is for the dispatcher's tests.
             assert!(is_wanted || self.policy.late_gain_percent > 0, "{id} is a copy that nobody wants");
@@ -45,11 +50,14 @@ impl Book {
             "{id} is of another segment"
         );
         assert_eq!(lease.po2, po2(16));
-        assert_eq!(lease.nonce, Nonce::for_lease(node, id.job, id.unit.range().start, id.attempt));
+        let binding = binder().bind(now, node, &id);
+        assert_eq!(lease.nonce, Nonce::bound(node, id.unit.range().start, binding));
         assert_eq!(lease.deadline_ms, self.policy.deadline_ms(predicted_ms));
         unit.attempts += 1;
         let (deadline, status) = (now.after(lease.deadline_ms), Status::Running);
         let (is_late, is_slow, told) = (false, false, None);
+        let peer = core.peers().get(&node).unwrap();
+        let is_trial = peer.is_stranger(now, id.unit.kind(), po2(16), &self.policy);
         let row = LeaseRow {
             node,
             granted: now,
@@ -57,6 +65,7 @@ impl Book {
             deadline,
             heard: now,
             is_late,
+            is_trial,
             is_slow,
             told,
             fetches: 0,

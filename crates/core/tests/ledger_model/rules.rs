@@ -48,6 +48,8 @@ impl Book {
                     self.take_back(*node);
                 }
             }
+            Input::Challenged { id, .. } => panic!("{id} was not asked for"),
+            Input::Shown { node, .. } => panic!("nobody has said anything of {node}"),
             Input::Recall { node, .. } => panic!("nothing was written down of {node}"),
             Input::Checked { node, lease, result } => {
                 self.checked(*node, *lease, result.as_ref().map_err(|refusal| refusal.blame));

@@ -251,7 +251,7 @@ fn play(guest: &Guest, order: &[prop::sample::Index], ends_after: usize) -> Vec<
             if !has_ready(&desk) {
                 break;
             }
-            let ask = desk.bid_as(worker, Bid { capabilities: able(), slots_free: 1 });
+            let ask = desk.bid_as(worker, Bid { capabilities: able(), slots_free: 1, score: None });
             running.push((worker, desk.granted(ask)));
         }
         desk.announced();

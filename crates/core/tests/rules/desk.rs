@@ -6,9 +6,9 @@ use manyhands_core::job::{Assumption, ExecutionInfo, JobSpec, Outcome, RequestIn
 use manyhands_core::requester::{AskId, Command, Event, Input};
 use manyhands_core::{Check, Checked, Origin, Parts, Policy, Priority, Refusal, Requester, Time};
 use manyhands_proto::message::{Bid, Blame, FailReason, Lease, Response, Stage};
-use manyhands_proto::{BlobRef, LeaseId, NodeId, SegmentRange, Unit};
+use manyhands_proto::{BlobRef, LeaseId, NodeId, Score, SegmentRange, Unit};
 
-use crate::fake::{Fake, JOB, ZKVM, able, bid, blob, holder, node, po2};
+use crate::fake::{Fake, JOB, ZKVM, able, bid, binder, blob, holder, node, po2};
 
 /// The command that fetches and checks a result.
 #[derive(Debug)]
@@ -27,17 +27,27 @@ pub struct Desk {
     asks: u64,
     commands: VecDeque<Command<Fake>>,
     events: Vec<Event>,
+    /// What the gateway has signed.
+    pub scores: Vec<Score>,
 }
 
 impl Desk {
     /// A desk whose lifts and joins do not wait for the node near their inputs, so that each bid is answered at once.
     pub fn new() -> Self {
-        Self::with(Policy { near_wait_ms: 0, ..Policy::default() })
+        Self::with(Policy { near_wait_ms: 0, challenge_after_ms: 0, ..Policy::default() })
     }
 
     pub fn with(policy: Policy) -> Self {
-        let core = Requester::new(policy.clone(), holder(node(0xee)), ZKVM.to_owned());
-        Self { core, now: Time(1_000), policy, asks: 0, commands: VecDeque::new(), events: Vec::new() }
+        let core = Requester::new(policy.clone(), holder(node(0xee)), ZKVM.to_owned(), binder());
+        Self {
+            core,
+            now: Time(1_000),
+            policy,
+            asks: 0,
+            commands: VecDeque::new(),
+            events: Vec::new(),
+            scores: Vec::new(),
+        }
     }
 
     /// A desk with a job of `segments` stored segments, announced.
@@ -113,7 +123,17 @@ impl Desk {
 
     fn drain(&mut self) {
         self.core.audit().unwrap();
-        self.commands.extend(std::iter::from_fn(|| self.core.poll_command()));
+        while let Some(command) = self.core.poll_command() {
+            self.commands.push_back(match command {
+                // What the shell makes of it, without a key.
+                Command::Score { ask, score } => {
+                    self.scores.push(score);
+                    let Some(ask) = ask else { continue };
+                    Command::Answer { ask, response: Response::Ok }
+                }
+                other => other,
+            });
+        }
         self.events.extend(std::iter::from_fn(|| self.core.poll_event()));
     }
 
@@ -129,7 +149,7 @@ impl Desk {
     }
 
     pub fn bid_as(&mut self, node: NodeId, bid: Bid) -> AskId {
-        self.ask(|ask| Input::Bid { node, from: Origin::default(), bid, ask })
+        self.ask(|ask| Input::Bid { node, from: Origin::default(), bid, shown: None, ask })
     }
 
     pub fn hello(&mut self, node: NodeId, bid: Bid) {

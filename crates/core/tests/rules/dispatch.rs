@@ -8,7 +8,7 @@ use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{JobId, Nonce, Unit};
 
 use crate::desk::{Desk, proves};
-use crate::fake::{JOB, able, bid, blob, node, po2};
+use crate::fake::{JOB, able, bid, binder, blob, node, po2};
 
 const RELEASED: Response = Response::Wait { retry_ms: 0 };
 
@@ -43,7 +43,7 @@ fn a_stored_unit_is_leased_in_the_same_round_trip() {
     assert_eq!(lease.id, proves(0, 1));
     assert_eq!(lease.inputs, [blob(0)]);
     assert_eq!(lease.po2, po2(16));
-    assert_eq!(lease.nonce, Nonce::for_lease(node(1), JOB, 0, 1));
+    assert_eq!(lease.nonce, Nonce::bound(node(1), 0, binder().bind(desk.now, node(1), &lease.id)));
     assert_eq!(lease.heartbeat_ms, desk.policy.heartbeat_ms);
     assert_eq!(
         lease.deadline_ms,
@@ -88,7 +88,7 @@ fn without_a_job_a_bid_is_told_to_wait() {
 fn a_bid_without_a_free_slot_or_beyond_the_bound_is_told_to_wait() {
     let mut desk = Desk::with(Policy { bids_held_max: 1, ..Policy::default() });
     desk.submit(Outcome::Composite);
-    let full = desk.bid_as(node(1), Bid { capabilities: able(), slots_free: 0 });
+    let full = desk.bid_as(node(1), Bid { capabilities: able(), slots_free: 0, score: None });
     assert_eq!(desk.answer(full), Response::Wait { retry_ms: desk.policy.retry_ms });
     let held = desk.bid(node(2));
     let surplus = desk.bid(node(3));
@@ -223,7 +223,7 @@ fn a_node_gets_no_more_leases_than_it_has_slots() {
     let offer = |slots_free| {
         let mut capabilities = able();
         capabilities.slots = 2;
-        Bid { capabilities, slots_free }
+        Bid { capabilities, slots_free, score: None }
     };
     let first = desk.bid_as(node(1), offer(2));
     desk.granted(first);

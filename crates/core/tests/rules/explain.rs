@@ -91,7 +91,7 @@ fn able_nodes_that_do_not_wait_are_counted_by_what_they_do() {
     let running = &seen.leases[0];
     assert_eq!((running.unit, running.attempt, running.node), (lease.unit, 1, node(2)));
     assert_eq!((running.elapsed_ms, running.predicted_ms, running.left_ms), (1_000, 56_000, 55_000));
-    assert_eq!((running.pace, running.copy), (Pace::InTime, false));
+    assert_eq!((running.pace, running.copy), (Pace::OnTrial, false));
     assert!(seen.next.starts_with("the next result is expected in 55 s"), "{}", seen.next);
 }
 
@@ -123,7 +123,7 @@ fn a_late_lease_waits_for_a_copy_and_says_why_it_has_none() {
     let mut desk = Desk::with_job(Outcome::Composite, 1);
     let mut offer = able();
     offer.slots = 2;
-    let first = desk.bid_as(node(1), Bid { capabilities: offer.clone(), slots_free: 2 });
+    let first = desk.bid_as(node(1), Bid { capabilities: offer.clone(), slots_free: 2, score: None });
     let lease = desk.granted(first).id;
     work_on(&mut desk, 1, lease, 90_000);
     let wait = only_wait(&desk);
@@ -136,7 +136,7 @@ fn a_late_lease_waits_for_a_copy_and_says_why_it_has_none() {
         "{}",
         seen.next
     );
-    desk.bid_as(node(1), Bid { capabilities: offer, slots_free: 1 });
+    desk.bid_as(node(1), Bid { capabilities: offer, slots_free: 1, score: None });
     assert_eq!(only_wait(&desk).reason, Reason::Withheld);
 }
 

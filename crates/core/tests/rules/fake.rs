@@ -1,6 +1,6 @@
 //! A proof system without cryptography, and short names for ids.
 
-use manyhands_core::ProofSystem;
+use manyhands_core::{Binder, ProofSystem};
 use manyhands_proto::message::{Bid, Capabilities, Holder};
 use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Reference, SegmentRange};
 
@@ -17,6 +17,8 @@ impl ProofSystem for Fake {
 }
 
 pub const ZKVM: &str = "risc0 3.0.6";
+/// What [`Time`](manyhands_core::Time) zero is in the tests, in seconds since 1970.
+pub const UNIX_S: u64 = 1_785_600_000;
 pub const JOB: JobId = JobId([7; 16]);
 
 pub fn node(number: u8) -> NodeId {
@@ -53,5 +55,10 @@ pub fn able() -> Capabilities {
 /// An offer of all slots.
 pub fn bid(capabilities: Capabilities) -> Bid {
     let slots_free = capabilities.slots;
-    Bid { capabilities, slots_free }
+    Bid { capabilities, slots_free, score: None }
+}
+
+/// What the gateways of all tests bind proofs with.
+pub fn binder() -> Binder {
+    Binder::new([7; 32], UNIX_S)
 }

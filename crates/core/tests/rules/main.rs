@@ -17,6 +17,7 @@ mod reputation;
 mod restart;
 mod room;
 mod scale;
+mod scores;
 mod sizing;
 mod verify;
 mod view;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use manyhands_core::prover::{Command, Input, Tag};
 use manyhands_core::{Prover, Time};
 use manyhands_proto::message::{Bid, Capabilities, FailReason, Lease, Request, Response, Stage};
-use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Unit};
+use manyhands_proto::{Binding, BlobRef, LeaseId, NodeId, Nonce, Seed, Unit};
 
 use crate::fake::{JOB, able, blob, holder, node, po2};
 
@@ -24,7 +24,7 @@ impl Node {
     }
 
     pub fn bidding_as(capabilities: Capabilities) -> (Self, Tag) {
-        let mut node = Self { core: Prover::new(capabilities), now: Time(1_000), commands: VecDeque::new() };
+        let mut node = Self { core: Prover::new(me(), capabilities), now: Time(1_000), commands: VecDeque::new() };
         node.learn(GATEWAY, true);
         node.greets();
         let (tag, _) = node.bids(GATEWAY);
@@ -176,7 +176,7 @@ impl Node {
 
     pub fn discards(&mut self) -> (LeaseId, BlobRef, bool) {
         self.must("a receipt thrown away", |command| match command {
-            Command::Discard { lease, receipt, taken } => Some((*lease, *receipt, *taken)),
+            Command::Discard { lease, receipt, taken, .. } => Some((*lease, *receipt, *taken)),
             _ => None,
         })
     }
@@ -202,7 +202,7 @@ pub fn lease(index: u32, attempt: u32) -> Box<Lease> {
         id,
         inputs: vec![blob(1)],
         po2: po2(16),
-        nonce: Nonce::for_lease(self::me(), JOB, index, attempt),
+        nonce: Nonce::bound(self::me(), index, Binding { seed: Seed(JOB.0), epoch: attempt }),
         deadline_ms: 100_000,
         heartbeat_ms: 5_000,
         holders: vec![holder(node(GATEWAY))],

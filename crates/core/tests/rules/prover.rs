@@ -10,7 +10,7 @@ use crate::node::{GATEWAY, Node, lease};
 
 #[test]
 fn a_node_without_a_gateway_does_nothing() {
-    let core = Prover::new(able());
+    let core = Prover::new(node(1), able());
     assert_eq!(core.poll_timeout(), None);
     assert!(core.is_idle());
 }

@@ -51,7 +51,7 @@ fn a_bid_that_was_taken_back_gets_no_lease() {
     let mut desk = Desk::new();
     desk.submit(Outcome::Composite);
     let held = desk.bid(node(1));
-    let withdrawal = desk.bid_as(node(1), Bid { capabilities: able(), slots_free: 0 });
+    let withdrawal = desk.bid_as(node(1), Bid { capabilities: able(), slots_free: 0, score: None });
     assert_eq!(desk.answer(held), Response::Wait { retry_ms: 0 });
     assert_eq!(desk.answer(withdrawal), Response::Wait { retry_ms: desk.policy.retry_ms });
     desk.segment(0);

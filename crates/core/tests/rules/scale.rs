@@ -7,7 +7,7 @@ use manyhands_core::{Checked, ExecutionInfo, JobSpec, Origin, Policy, Priority, 
 use manyhands_proto::message::{Response, Stage};
 use manyhands_proto::{LeaseId, NodeId, Unit};
 
-use crate::fake::{Fake, JOB, ZKVM, able, bid, blob, holder, node, po2};
+use crate::fake::{Fake, JOB, ZKVM, able, bid, binder, blob, holder, node, po2};
 
 const SEGMENTS: u32 = 10_000;
 const NODES: u64 = 250;
@@ -30,7 +30,7 @@ fn leases(core: &mut Requester<Fake>) -> Vec<(u64, LeaseId)> {
 
 #[test]
 fn ten_thousand_segments_on_hundreds_of_nodes() {
-    let mut core: Requester<Fake> = Requester::new(Policy::default(), holder(node(0xee)), ZKVM.to_owned());
+    let mut core: Requester<Fake> = Requester::new(Policy::default(), holder(node(0xee)), ZKVM.to_owned(), binder());
     let mut now = Time(0);
     let spec = JobSpec { po2: po2(16), is_auto: false, outcome: Outcome::Composite, priority: Priority::Normal };
     core.handle(now, Input::Submit { job: JOB, spec, restored: Default::default(), attempts_from: 0 });
@@ -41,7 +41,13 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
         let ask = AskId(u64::MAX - number);
         core.handle(
             now,
-            Input::Bid { node: worker(1_000_000 + number), from: Origin::default(), bid: bid(small.clone()), ask },
+            Input::Bid {
+                node: worker(1_000_000 + number),
+                from: Origin::default(),
+                bid: bid(small.clone()),
+                shown: None,
+                ask,
+            },
         );
     }
     for index in 0..SEGMENTS {
@@ -57,7 +63,13 @@ fn ten_thousand_segments_on_hundreds_of_nodes() {
         for number in 0..NODES {
             core.handle(
                 now,
-                Input::Bid { node: worker(number), from: Origin::default(), bid: bid(able()), ask: AskId(number) },
+                Input::Bid {
+                    node: worker(number),
+                    from: Origin::default(),
+                    bid: bid(able()),
+                    shown: None,
+                    ask: AskId(number),
+                },
             );
         }
         let granted = leases(&mut core);

@@ -8,7 +8,7 @@ use manyhands_proto::message::{Blame, FailReason, Response};
 use manyhands_proto::{LeaseId, Nonce, Unit};
 
 use crate::desk::{Desk, proves};
-use crate::fake::{JOB, blob, node};
+use crate::fake::{JOB, binder, blob, node};
 
 fn state(desk: &Desk, unit: Unit) -> UnitState {
     desk.core.job(&JOB).unwrap().units().find(|(known, _)| *known == unit).unwrap().1
@@ -24,7 +24,8 @@ fn a_result_is_checked_against_our_own_claim_and_the_lease_before_its_maker_hear
     assert_eq!((collect.node, collect.is_here, collect.lease, collect.receipt), (node(1), false, lease, blob(50)));
     let Check::Segment { index, po2, nonce, claim } = collect.check else { panic!("{:?}", collect.check) };
     assert_eq!((index, po2.get(), claim), (0, 16, 0));
-    assert_eq!(nonce, Nonce::for_lease(node(1), JOB, 0, 1));
+    let binding = binder().bind(desk.now, node(1), &lease);
+    assert_eq!(nonce, Some(Nonce::bound(node(1), 0, binding)));
     desk.is_clear();
     assert_eq!(state(&desk, Unit::Prove(0)), UnitState::Claimed);
     desk.events();
@@ -47,7 +48,8 @@ fn a_late_valid_result_is_taken_and_the_new_lease_cancelled() {
     let ask = desk.done(node(1), old, blob(50));
     let collect = desk.collect();
     let Check::Segment { nonce, .. } = collect.check else { panic!("{:?}", collect.check) };
-    assert_eq!(nonce, Nonce::for_lease(node(1), JOB, 0, 1), "the nonce of the old lease");
+    let binding = binder().bind(desk.now, node(1), &old);
+    assert_eq!(nonce, Some(Nonce::bound(node(1), 0, binding)), "the nonce of the old lease");
     desk.verdict(&collect, Ok(()));
     assert_eq!(desk.answer(ask), Response::Ok);
     assert_eq!(desk.cancelled(), (node(2), new));

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use manyhands_core::job::{ExecutionInfo, JobSpec, Outcome, Receipted, Restored, SegmentInfo};
 use manyhands_core::requester::{self, AskId, Event};
 use manyhands_core::{Check, Checked, Origin, Parts, Policy, Priority, Prover, Refusal, Requester, Time, prover};
-use manyhands_proto::message::{Blame, Request};
-use manyhands_proto::{BlobRef, LeaseId, NodeId, Nonce, Reference, SegmentRange, Unit};
+use manyhands_proto::message::{Blame, Request, Response};
+use manyhands_proto::{Binding, BlobRef, LeaseId, NodeId, Nonce, Reference, SegmentRange, Unit};
 
-use crate::fake::{Fake, JOB, ZKVM, able, blob, holder, node, po2};
+use crate::fake::{Fake, JOB, ZKVM, able, binder, blob, holder, node, po2};
 
 const GATEWAY: u8 = 0xee;
 
@@ -210,7 +210,7 @@ impl World {
             Happening::Fault(which, fault) => self.strike(which, fault),
             Happening::Born(which) => {
                 let machine = &mut self.machines[which];
-                (machine.core, machine.is_up) = (Prover::new(offer(machine.slots)), true);
+                (machine.core, machine.is_up) = (Prover::new(NodeId::default(), offer(machine.slots)), true);
                 machine.stored.clear();
                 machine
                     .core
@@ -227,7 +227,7 @@ impl World {
             Request::Hello(capabilities) => {
                 requester::Input::Hello { node, from: Origin::default(), capabilities, ask }
             }
-            Request::Bid(bid) => requester::Input::Bid { node, from: Origin::default(), bid, ask },
+            Request::Bid(bid) => requester::Input::Bid { node, from: Origin::default(), bid, shown: None, ask },
             Request::Heartbeat { lease, stage, remaining_ms } => {
                 requester::Input::Heartbeat { node, lease, stage, remaining_ms, ask }
             }
@@ -303,7 +303,9 @@ impl World {
             | Event::GivenBack { .. }
             | Event::LetGo { .. }
             | Event::Refused { .. }
-            | Event::Standings { .. } => {}
+            | Event::Standings { .. }
+            | Event::Suspended { .. }
+            | Event::Challenged { .. } => {}
         }
     }
 
@@ -320,6 +322,11 @@ impl World {
             requester::Command::Answer { ask, response } => {
                 let (to, life, tag) = self.asks.remove(&ask).expect("each question is answered once");
                 self.send_to_node(to, life, prover::Input::Answered { tag, response: Some(response) });
+            }
+            requester::Command::Challenge { .. } | requester::Command::ChallengeOver { .. } => panic!("not here"),
+            requester::Command::Score { ask, .. } => {
+                let ask = ask.expect("the node waits");
+                self.obey_gateway(requester::Command::Answer { ask, response: Response::Ok });
             }
             requester::Command::Drop { ask } => {
                 let (to, life, tag) = self.asks.remove(&ask).expect("each question is answered once");
@@ -502,7 +509,7 @@ impl World {
 impl Machine {
     fn new(slots: u8) -> Self {
         Self {
-            core: Prover::new(offer(slots)),
+            core: Prover::new(NodeId::default(), offer(slots)),
             life: 0,
             is_up: false,
             frozen_until: Time(0),
@@ -520,7 +527,8 @@ fn expected(node: NodeId, lease: LeaseId, check: &Check<Fake>) -> Checked<Fake> 
     match (check, lease.unit) {
         (Check::Segment { index, nonce, claim, .. }, Unit::Prove(unit)) => {
             assert_eq!((*index, *claim), (unit, unit));
-            assert_eq!(*nonce, Nonce::for_lease(node, JOB, unit, lease.attempt));
+            let theirs = Nonce::bound(node, unit, Binding::default());
+            assert!(nonce.is_none_or(|nonce| (nonce.log, nonce.segment) == (theirs.log, unit)));
             Checked::Segment(unit)
         }
         (Check::Lift { segment }, Unit::Lift(unit)) => {
@@ -549,8 +557,8 @@ fn expected(node: NodeId, lease: LeaseId, check: &Check<Fake>) -> Checked<Fake> 
 
 fn new_gateway() -> Requester<Fake> {
     // Worker failures of three honest nodes end a job by intention; that rule has its own test.
-    let policy = Policy { unit_failures_max: 1_000_000, ..Policy::default() };
-    Requester::new(policy, holder(node(GATEWAY)), ZKVM.to_owned())
+    let policy = Policy { unit_failures_max: 1_000_000, challenge_after_ms: 0, ..Policy::default() };
+    Requester::new(policy, holder(node(GATEWAY)), ZKVM.to_owned(), binder())
 }
 
 fn offer(slots: u8) -> manyhands_proto::message::Capabilities {

@@ -65,6 +65,10 @@ pub struct GatewayConfig {
     pub public_url: Option<String>,
     /// Peers that may work on private jobs, unless a job names its own: peer ids as libp2p writes them.
     pub trusted: Vec<String>,
+    /// Verifiers whose benchmark scores count here as this gateway's own do: peer ids of other gateways.
+    pub verifiers: Vec<String>,
+    /// Whether nodes without a score that wait for work are given a challenge: a proof that nobody needs but to know what they can do.
+    pub challenges: bool,
     /// Where back-ups go; absent means the folder `backups` in the data directory. Each gateway needs one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_folder: Option<PathBuf>,
@@ -164,6 +168,8 @@ impl Default for GatewayConfig {
             cycles_max: 1 << 36,
             public_url: None,
             trusted: Vec::new(),
+            verifiers: Vec::new(),
+            challenges: true,
             backup_folder: None,
             backups_max: 3,
         }
@@ -304,6 +310,11 @@ const MEANINGS: &[(&str, &str)] = &[
         "The address that clients reach the HTTP API by, if that is not where it listens, as https://prove.example.",
     ),
     ("trusted", "Peers that may work on private jobs, unless a job names its own; peer ids."),
+    ("verifiers", "Gateways whose benchmark scores count here as this gateway's own do; peer ids."),
+    (
+        "challenges",
+        "Whether nodes without a score that wait for work prove a benchmark, so that it is known what they can do when work comes.",
+    ),
     (
         "backup_folder",
         "Where back-ups go; without this line the folder backups in the data directory. Each gateway needs one of its own.",

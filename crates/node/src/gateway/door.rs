@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use manyhands_api::server::Gateway;
 use manyhands_api::types::{
-    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, ProblemKind, Submitted, Uploaded,
+    Backups, BegunBackup, GatewayStatus, JobRequest, JobStatus, NodeRuling, Problem, ProblemKind, Scores, Submitted,
+    Uploaded,
 };
 use manyhands_blob::StoreError;
 use manyhands_core::Ruling;
 use manyhands_core::explain::Explanation;
 use manyhands_proto::limits::{PROGRAM_BYTES_MAX, STREAMED_INPUT_BYTES_MAX};
-use manyhands_proto::{BlobRef, JobId, NodeId};
+use manyhands_proto::{BlobRef, JobId, NodeId, Reference};
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +21,9 @@ use super::backup::Archivist;
 use super::owners::{owner_of, uploads};
 use super::privacy;
 use super::questions::{Ended, Question, To, Wanted};
+use super::scoring;
 use super::tasks::Tasks;
+use crate::scores::Scoreboard;
 use crate::store::{Shortage, is_no_room};
 
 /// Largest final receipt that is handed out at once, in bytes: 2,000 segments of 250 kB.
@@ -34,6 +37,8 @@ pub(crate) struct Door {
     pub(crate) cycles_max: u64,
     /// Peers that may work on private jobs that name none.
     pub(crate) trusted: Vec<String>,
+    /// What verifiers say of nodes.
+    pub(crate) scores: Scoreboard,
     /// What makes back-ups.
     pub(crate) archivist: Arc<Archivist>,
 }
@@ -179,6 +184,14 @@ impl Gateway for Door {
         Ok(Uploaded { blob: self.upload_file(opened).await?, image_id: None })
     }
 
+    async fn scores(&self) -> Result<Scores, Problem> {
+        Ok(scoring::shown(&self.scores))
+    }
+
+    async fn score_receipt(&self, receipt: Reference) -> Result<Vec<u8>, Problem> {
+        self.tasks.scored_receipt(&self.scores, receipt).await
+    }
+
     async fn rule(&self, node: NodeId, said: NodeRuling) -> Result<(), Problem> {
         let ruling = said.verdict.map(|verdict| Ruling { verdict, reason: said.reason });
         self.ask(|to| Question::Rule(node, ruling, to)).await.flatten()
@@ -276,7 +289,8 @@ mod tests {
         let (questions, _asked) = mpsc::channel(1);
         let data_dir = DataDir::open(&dir.path().join("data")).unwrap();
         let archivist = Arc::new(Archivist::new(&Config::default(), &data_dir, questions.clone()));
-        let door = Door { tasks, questions, cycles_max: 1, trusted: Vec::new(), archivist };
+        let scores = Scoreboard::open(dir.path().join("scores"), manyhands_vbs::Trust::default());
+        let door = Door { tasks, questions, cycles_max: 1, trusted: Vec::new(), scores, archivist };
         // 0.3 MB above the floor: 0.2 MB find room in a file, and in the store, but not in both.
         disk.0.store(100_300_000, Ordering::SeqCst);
         let refused = door.room(0, 200_000).await.unwrap_err();

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use manyhands_net::{Identity, Net, NetEvent, peer_text, with_node};
+use manyhands_core::Policy;
+use manyhands_net::{Identity, node_of_text, peer_text, with_node};
 use manyhands_proto::message::Holder;
 use manyhands_proto::worker::Identity as WorkerIdentity;
-use manyhands_proto::{JobId, Reference};
+use manyhands_proto::{JobId, NodeId, Reference};
+use manyhands_vbs::Trust;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::scores::Scoreboard;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door};
@@ -38,6 +41,7 @@ mod privacy;
 mod questions;
 mod room;
 mod runs;
+mod scoring;
 mod shelf;
 mod shell;
 mod sqlite;
@@ -94,8 +98,10 @@ pub async fn run(
     tracing::debug!(swept, "blobs that nobody needs any more were released");
     let (listener, http) = listen(config.gateway.http).await?;
     let bee = bee_door::open(&config, &data_dir, &store, bee_door::GATEWAY_PORT).await?;
-    let (net, events) = start_net(&data_dir, &config, &identity).await?;
-    let addresses = net.addresses().await;
+    let (key, scores) = open_scores(&config, &data_dir)?;
+    let net_config = crate::blobs::net_config(&config, "gateway", &LISTEN, &identity);
+    let (net, events) = manyhands_net::start(key.clone(), net_config).await?;
+    let me = Holder { node: net.node_id(), addresses: net.addresses().await };
 
     let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
     let (questions, asked) = mpsc::channel(QUEUE_MAX);
@@ -112,8 +118,8 @@ pub async fn run(
         fetches: Turns::new(),
         checks: Arc::new(Semaphore::new(usize::from(crate::machine::cores()))),
     };
-    let me = Holder { node: net.node_id(), addresses };
-    let mut shell = Shell::new(db, tasks.clone(), identity.clone(), me.clone());
+    let scoring = (key, scores.clone());
+    let mut shell = Shell::new(db, tasks.clone(), identity.clone(), me.clone(), scoring, policy(&config));
     let resumed = shell.resume().map_err(database)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -123,23 +129,21 @@ pub async fn run(
         questions,
         cycles_max: config.gateway.cycles_max,
         trusted: config.gateway.trusted.clone(),
+        scores: scores.clone(),
     });
     let desk = open_desk(&config, &data_dir, http, Arc::clone(&door), identity.recursion).await?;
     let host = desk.public_host();
     let calls = manyhands_api::bonsai::routes(Arc::clone(&desk));
     let server = tokio::spawn(manyhands_api::serve_beside(listener, Arc::clone(&door), calls, host, until(stopped)));
-    let tending = tokio::spawn(desk.tend());
+    let tending = [tokio::spawn(desk.tend()), tokio::spawn(scores.clone().tend())];
     let addresses = me.addresses.iter().map(|address| with_node(address, me.node)).collect();
-    let bee_api = bee.as_ref().map(|bee| bee.address);
-    let peer_id = peer_text(me.node);
+    let (bee_api, peer_id) = (bee.as_ref().map(|bee| bee.address), peer_text(me.node));
     ready(GatewayReady { http, bee_api, peer_id, addresses, worker: identity, resumed, storage: storage_text });
     shell.run(Sources { net: events, feedback: fed_back, questions: asked }, shutdown).await;
     door.archivist.close().await;
-
-    if let Some(bee) = bee {
-        bee.close().await;
-    }
-    tending.abort();
+    bee_door::close(bee).await;
+    tending.iter().for_each(JoinHandle::abort);
+    scores.close();
     let _ = stop.send(true);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server).await;
     end(archiving).await;
@@ -209,14 +213,24 @@ async fn end(task: Option<JoinHandle<()>>) {
     }
 }
 
-async fn start_net(
-    data_dir: &DataDir,
-    config: &Config,
-    worker: &WorkerIdentity,
-) -> Result<(Net, mpsc::Receiver<NetEvent>), StartError> {
-    let identity = Identity::load_or_create(&data_dir.identity())?;
-    let net = crate::blobs::net_config(config, "gateway", &LISTEN, worker);
-    Ok(manyhands_net::start(identity, net).await?)
+/// The rules' constants, as far as the owner has a say.
+fn policy(config: &Config) -> Policy {
+    let usual = Policy::default();
+    let challenge_after_ms = if config.gateway.challenges { usual.challenge_after_ms } else { 0 };
+    Policy { challenge_after_ms, ..usual }
+}
+
+/// The key that scores are signed with, and what has been said of nodes.
+fn open_scores(config: &Config, data_dir: &DataDir) -> Result<(Identity, Scoreboard), StartError> {
+    let key = Identity::load_or_create(&data_dir.identity())?;
+    let trust = trust(config, key.node_id())?;
+    Ok((key, Scoreboard::open(data_dir.scores(), trust)))
+}
+
+/// Whose scores count.
+fn trust(config: &Config, me: NodeId) -> Result<Trust, StartError> {
+    let named = |text: &String| node_of_text(text).ok_or_else(|| StartError::Verifier { name: text.clone() });
+    Ok(Trust::new(me, config.gateway.verifiers.iter().map(named).collect::<Result<_, _>>()?))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -166,16 +166,18 @@ impl Shell {
 mod tests {
     use manyhands_api::types::JobStatus;
     use manyhands_blob::ChunkStore;
-    use manyhands_core::{Assumption, JobSpec, Outcome, Priority, Ruling, Verdict};
+    use manyhands_core::{Assumption, JobSpec, Outcome, Policy, Priority, Ruling, Verdict};
     use manyhands_proto::message::Holder;
     use manyhands_proto::worker::Identity;
     use manyhands_proto::{Digest, NodeId, Po2};
+    use manyhands_vbs::Trust;
 
     use super::*;
     use crate::gateway::jobs_db::JobsDb;
     use crate::gateway::owners::owner_of;
     use crate::gateway::questions::Question;
     use crate::gateway::tasks::tests::tasks;
+    use crate::scores::Scoreboard;
     use crate::swarm::Storage;
 
     /// The claim of a last segment, as `manyhands-zkvm` is tested with.
@@ -208,7 +210,10 @@ mod tests {
         let execution = Execution { image_id: row.image_id, segments: 1, user_cycles: 1, total_cycles: 1, journal };
         db.add_execution(job, &execution).unwrap();
         let me = Holder { node: tasks.net.node_id(), addresses: Vec::new() };
-        let mut shell = Shell::new(db, tasks, Identity { zkvm: String::new(), recursion: false }, me);
+        let key = manyhands_net::Identity::generate();
+        let scores = Scoreboard::open(dir.join("scores"), Trust::default());
+        let worker = Identity { zkvm: String::new(), recursion: false };
+        let mut shell = Shell::new(db, tasks, worker, me, (key, scores), Policy::default());
         assert_eq!(shell.resume().unwrap(), 1);
         (shell, job, blob)
     }
@@ -220,8 +225,9 @@ mod tests {
         let node = NodeId([5; 32]);
         shell.rule(node, Some(Ruling { verdict: Verdict::Denied, reason: "a lab's".to_owned() })).unwrap();
         assert!(shell.core.peers().get(&node).unwrap().is_denied());
-        let Shell { tasks, worker, me, .. } = shell;
-        let mut again = Shell::new(JobsDb::open(&dir.path().join("jobs.db")).unwrap(), tasks, worker, me);
+        let Shell { tasks, worker, me, identity, scores, .. } = shell;
+        let db = JobsDb::open(&dir.path().join("jobs.db")).unwrap();
+        let mut again = Shell::new(db, tasks, worker, me, (identity, scores), Policy::default());
         again.resume().unwrap();
         assert!(again.core.peers().get(&node).unwrap().is_denied());
     }

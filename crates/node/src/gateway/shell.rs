@@ -9,12 +9,12 @@ use manyhands_api::types::{Incident, JobStatus, Problem};
 use manyhands_blob::transfer::{BlobServer, TransferLimits};
 use manyhands_core::requester::{AskId, Command, Event, Input, Requester};
 use manyhands_core::view::JobView;
-use manyhands_core::{Origin, Policy};
-use manyhands_net::{Net, NetError, NetEvent, Reply, peer_text};
+use manyhands_core::{Binder, Origin, Policy};
+use manyhands_net::{Identity as NetIdentity, Net, NetError, NetEvent, Reply, peer_text};
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
 use manyhands_proto::worker::Identity;
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Reference};
 use manyhands_zkvm::Reliance;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -22,10 +22,12 @@ use tokio::task::AbortHandle;
 use super::jobs_db::{JobRow, JobsDb};
 use super::questions::Question;
 use super::runs::attempts_from;
+use super::scoring::LOOK_AGAIN;
 use super::tasks::{Claimed, Feedback, Tasks};
 use crate::blobs;
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_s};
 use crate::proofs::Zkvm;
+use crate::scores::Scoreboard;
 
 /// Refused or lost leases that a job's status shows.
 const INCIDENTS_MAX: usize = 100;
@@ -75,14 +77,27 @@ pub(crate) struct Shell {
     pub(crate) asked: u64,
     /// Jobs that have ended but for this: their end is not on disk, or their blobs are still held. A full disk does that.
     pub(crate) loose: BTreeSet<JobId>,
+    /// What this gateway signs scores with.
+    pub(crate) identity: NetIdentity,
+    pub(crate) scores: Scoreboard,
+    /// Proofs that strangers' words on nodes are of, which were looked into lately.
+    pub(super) looked_into: BTreeSet<Reference>,
 }
 
 impl Shell {
     /// A loop that has no jobs yet, of a gateway that is reached as `me`.
-    pub(crate) fn new(db: JobsDb, tasks: Tasks, worker: Identity, me: Holder) -> Self {
+    pub(crate) fn new(
+        db: JobsDb,
+        tasks: Tasks,
+        worker: Identity,
+        me: Holder,
+        (identity, scores): (NetIdentity, Scoreboard),
+        policy: Policy,
+    ) -> Self {
+        let binder = Binder::new(rand::random(), unix_s());
         let blobs = BlobServer::new(tasks.store.clone(), TransferLimits::default());
         Self {
-            core: Requester::new(Policy::default(), me.clone(), manyhands_zkvm::ZKVM_VERSION.to_owned()),
+            core: Requester::new(policy, me.clone(), manyhands_zkvm::ZKVM_VERSION.to_owned(), binder),
             db,
             tasks,
             blobs,
@@ -95,6 +110,9 @@ impl Shell {
             asks: BTreeMap::new(),
             asked: 0,
             loose: BTreeSet::new(),
+            identity,
+            scores,
+            looked_into: BTreeSet::new(),
         }
     }
 
@@ -102,11 +120,13 @@ impl Shell {
     pub(crate) async fn run(mut self, mut sources: Sources, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
         let mut tie_up = tokio::time::interval(TIE_UP);
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
         self.drain();
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = tie_up.tick() => std::mem::take(&mut self.loose).into_iter().for_each(|job| self.ended(job)),
+                _ = look_again.tick() => self.looked_into.clear(),
                 Some(event) = sources.net.recv() => self.net_event(event),
                 Some(feedback) = sources.feedback.recv() => self.fed_back(feedback),
                 Some(question) = sources.questions.recv() => self.answer(question),
@@ -154,6 +174,7 @@ impl Shell {
             NetEvent::Disconnected { node } => self.core.handle(now, Input::Gone { node }),
             NetEvent::Request { from, ip, request, reply } => self.asked(from, ip, request, reply),
             NetEvent::Notice { .. } => {}
+            NetEvent::Score { signed } => self.scores.hear(*signed),
             NetEvent::BlobStream { from, stream } => blobs::serve(&self.blobs, from, stream),
             NetEvent::Misbehaved { node, what } => {
                 tracing::warn!(node = %node, %what, "misbehaved");
@@ -180,7 +201,10 @@ impl Shell {
         let ask = AskId(self.asked);
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
-            Request::Bid(bid) => Input::Bid { node, from, bid, ask },
+            Request::Bid(mut bid) => {
+                let shown = bid.score.take().and_then(|signed| self.shown(node, *signed)).map(Box::new);
+                Input::Bid { node, from, bid, shown, ask }
+            }
             Request::Heartbeat { lease, stage, remaining_ms } => {
                 Input::Heartbeat { node, lease, stage, remaining_ms, ask }
             }
@@ -294,6 +318,9 @@ impl Shell {
                     reply.send(response);
                 }
             }
+            Command::Score { ask, score } => self.score(ask, score),
+            Command::Challenge { id, po2, seed } => drop(tokio::spawn(tasks.challenge(id, po2, seed))),
+            Command::ChallengeOver { id } => drop(tokio::spawn(tasks.let_go(id, false))),
             Command::Drop { ask } => drop(self.asks.remove(&ask)),
             Command::Cancel { node, lease } => {
                 tokio::spawn(async move {
@@ -348,6 +375,10 @@ impl Shell {
                 self.add_incident(lease, node, refusal.blame, refusal.reason);
             }
             Event::Standings { changed } => self.write_standings(&changed),
+            Event::Challenged { node, po2 } => {
+                tracing::info!(node = %node.short(), %po2, "challenged: it has no score that lasts, and there is no work for it");
+            }
+            Event::Suspended { nodes } => self.scores.suspend(&nodes, &self.me.node),
             Event::JobDone { job } => {
                 tracing::info!(%job, "done");
                 self.ended(job);

@@ -1,5 +1,6 @@
 //! The prover node's daemon: the other side of steps III and IV.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use manyhands_core::room::leases_bytes;
 use manyhands_net::{Identity, Net, peer_text};
 use manyhands_proto::Po2;
 use manyhands_proto::message::{Capabilities, Holder};
+use manyhands_vbs::Trust;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_s};
 use crate::data_dir::DataDir;
 use crate::providers::Providers;
+use crate::scores::Scoreboard;
 use crate::swarm::{Role, Storage};
 use crate::worker::{self, Worker, WorkerOptions};
 use crate::{Config, StartError, bee_door, machine};
@@ -71,9 +74,7 @@ pub async fn run(
     tracing::info!("storage: {storage_text}");
     let gateways: Vec<String> = config.node.gateways.iter().map(|text| multiaddr(text)).collect::<Result<_, _>>()?;
     let program = worker::locate(config.worker.as_deref())?;
-    let mut worker = Worker::spawn(&program, WorkerOptions::default())?;
-    let worker_identity = worker.identify().await?;
-    drop(worker);
+    let worker_identity = Worker::spawn(&program, WorkerOptions::default())?.identify().await?;
     let capabilities = capabilities(&config, &worker_identity)?;
     let store = open_store(&config, &data_dir)?;
     let bee = bee_door::open(&config, &data_dir, &store, bee_door::NODE_PORT).await?;
@@ -83,21 +84,21 @@ pub async fn run(
 
     let (feedback, fed_back) = mpsc::channel(QUEUE_MAX);
     let mut watch = Watch::new(store.clone(), leases_bytes(&capabilities));
-    let mut core = Prover::new(capabilities.clone());
+    let me = net.node_id();
+    let mut core = Prover::new(me, capabilities.clone());
     let clock = Clock::start();
+    let scores = Scoreboard::open(data_dir.scores(), Trust::new(me, BTreeSet::new()));
+    recall(&scores, &mut core, clock);
     if let Some(room) = watch.look().await {
         core.handle(clock.now(), Input::Room(room));
     }
     let watching = tokio::spawn(watch.run(feedback.clone()));
+    let keeping = tokio::spawn(scores.clone().tend());
     let workers = Workers::default();
     let neighbour = Neighbour::new(manners(&config), capabilities.memory_bytes, capabilities.slots);
     let looking = tokio::spawn(Surroundings::new(workers.clone()).watch(neighbour, feedback.clone()));
-    for address in gateways {
-        tokio::spawn(keep_dialling(net.clone(), address, feedback.clone()));
-    }
-    let peer_id = peer_text(net.node_id());
-    let own = net.addresses().await;
-    let addresses = own.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
+    dial(&net, gateways, &feedback);
+    let (peer_id, addresses) = called(&net).await;
     let options = WorkerOptions { memory_bytes: Some(capabilities.memory_bytes), threads: config.node.threads };
     let shell = Shell {
         core,
@@ -112,6 +113,7 @@ pub async fn run(
             options,
             idle: Arc::new(Mutex::new(Vec::new())),
             pace: Arc::default(),
+            scores: scores.clone(),
             feedback,
         },
         blobs: BlobServer::new(store, TransferLimits::default()),
@@ -124,12 +126,36 @@ pub async fn run(
     // Ended, not only told to: whoever opens the store next must find it free.
     looking.abort();
     watching.abort();
+    keeping.abort();
     let _ = watching.await;
-    if let Some(bee) = bee {
-        bee.close().await;
-    }
+    scores.close();
+    bee_door::close(bee).await;
     net.shutdown().await;
     Ok(())
+}
+
+/// Connects to the configured gateways, now and whenever they are gone.
+fn dial(net: &Net, gateways: Vec<String>, feedback: &mpsc::Sender<Feedback>) {
+    for address in gateways {
+        tokio::spawn(keep_dialling(net.clone(), address, feedback.clone()));
+    }
+}
+
+/// The node's peer id, and where it can be dialled, with that.
+async fn called(net: &Net) -> (String, Vec<String>) {
+    let peer_id = peer_text(net.node_id());
+    let own = net.addresses().await;
+    let addresses = own.iter().map(|address| format!("{address}/p2p/{peer_id}")).collect();
+    (peer_id, addresses)
+}
+
+/// What gateways said of this node before a restart counts on.
+fn recall(scores: &Scoreboard, core: &mut Prover, clock: Clock) {
+    let me = core.node_id();
+    for signed in scores.of(&me) {
+        let left_ms = signed.score.expires_s.saturating_sub(unix_s()).saturating_mul(1000);
+        core.handle(clock.now(), Input::Score { signed: Box::new(signed), left_ms });
+    }
 }
 
 /// What its owner asks of it.

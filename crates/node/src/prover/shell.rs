@@ -79,6 +79,7 @@ impl Shell {
             }
             // Nobody bids for a node's work: dropping the reply closes the stream.
             NetEvent::Request { .. } => {}
+            NetEvent::Score { signed } => self.tasks.scores.hear(*signed),
             NetEvent::BlobStream { from, stream } => blobs::serve(&self.blobs, from, stream),
             NetEvent::Misbehaved { node, what } => tracing::warn!(%node, %what, "misbehaved"),
             NetEvent::Listening(address) => tracing::debug!(%address, "listening"),
@@ -133,9 +134,14 @@ impl Shell {
                 }
                 tokio::spawn(async move { tasks.let_go_inputs(lease).await });
             }
-            Command::Discard { lease, receipt, taken } => {
-                tracing::debug!(%lease, taken, "a receipt is handed over or needed no more");
-                tokio::spawn(tasks.let_go_receipt(receipt));
+            Command::Discard { lease, receipt, taken, score } => {
+                tracing::debug!(%lease, taken, is_scored = score.is_some(), "a receipt is handed over or needed no more");
+                tokio::spawn(async move {
+                    if let Some(signed) = score {
+                        tasks.keep_score(*signed).await;
+                    }
+                    tasks.let_go_receipt(receipt).await;
+                });
             }
         }
     }

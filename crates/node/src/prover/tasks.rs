@@ -10,7 +10,7 @@ use manyhands_core::prover::{Input, Tag};
 use manyhands_net::Net;
 use manyhands_proto::message::{Holder, Lease, Request};
 use manyhands_proto::worker::{Report, Task};
-use manyhands_proto::{BlobRef, JobId, LeaseId, Unit};
+use manyhands_proto::{BlobRef, JobId, LeaseId, Po2, SignedScore, Unit};
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::surroundings::Workers;
 use crate::blobs::{on_store, read_input, root_of};
 use crate::providers::Providers;
+use crate::scores::Scoreboard;
 use crate::store::keep;
 use crate::swarm::{Storage, with_advice};
 use crate::worker::{Worker, WorkerError, WorkerOptions};
@@ -54,6 +55,8 @@ pub(crate) struct Tasks {
     pub(crate) idle: Arc<Mutex<Vec<Worker>>>,
     /// What units need of the processor.
     pub(crate) pace: Arc<Mutex<Pace>>,
+    /// What verifiers say of nodes, this one among them.
+    pub(crate) scores: Scoreboard,
     pub(crate) feedback: mpsc::Sender<Feedback>,
 }
 
@@ -77,6 +80,11 @@ pub(crate) fn made() -> Owner {
 }
 
 const MADE: &str = "made";
+
+/// Owner of the last receipt of this size that has a score.
+fn scored(po2: Po2) -> Owner {
+    Owner::cut(&format!("scored {po2}"))
+}
 
 /// Whether the owner is one of [`inputs_of`] or [`made`]. Others, such as a user's, are not ours to release.
 fn is_of_lease(owner: &Owner) -> bool {
@@ -182,6 +190,24 @@ impl Tasks {
         }
     }
 
+    /// Keeps what a gateway said of a receipt, and the receipt itself, which others may ask for as long as that counts. One of each size.
+    pub(crate) async fn keep_score(&self, signed: SignedScore) {
+        let (receipt, owner) = (signed.score.receipt, scored(signed.score.po2));
+        let held = self.on_store(move |store| {
+            store.release_owner_to_cache(&owner)?;
+            store.hold(&owner, &receipt)
+        });
+        if let Err(error) = held.await {
+            tracing::warn!(%error, "a scored receipt is not kept; others cannot check the score");
+        }
+        self.scores.hear(signed);
+        let scores = self.scores.clone();
+        let saved = tokio::task::spawn_blocking(move || scores.save()).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "the score cannot be written down");
+        }
+    }
+
     async fn make(&self, lease: &Lease) -> Result<(BlobRef, u64), String> {
         let (inputs, key) = (lease.inputs.clone(), lease.key);
         let read = self.on_store(move |store| {
@@ -262,6 +288,7 @@ mod tests {
     use crate::stub::{Stub, no};
     use crate::swarm::Depot;
     use crate::swarm::tests::bee_that_takes_all;
+    use manyhands_vbs::Trust;
 
     #[test]
     fn every_lease_has_inputs_of_its_own() {
@@ -319,6 +346,7 @@ mod tests {
             options: WorkerOptions::default(),
             idle: Arc::default(),
             pace: Arc::default(),
+            scores: Scoreboard::open(dir.path().join("scores"), Trust::default()),
             feedback,
         };
         (dir, tasks, fed_back)

@@ -4,10 +4,14 @@ use manyhands_proto::limits::KECCAKS_MAX;
 use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
+use manyhands_proto::score::{Signature, Work};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, KeccakReport, Report, SegmentReport, Task};
-use manyhands_proto::{BlobRef, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit};
+use manyhands_proto::{
+    Binding, BlobRef, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Score, Seed, SignedScore, Unit,
+};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
@@ -102,9 +106,9 @@ fn request() -> impl Strategy<Value = Request> {
     let stage = prop_oneof![Just(Stage::Fetch), Just(Stage::Work), Just(Stage::Store)];
     let reason =
         prop_oneof![text().prop_map(FailReason::Fetch), text().prop_map(FailReason::Worker), Just(FailReason::Leaving)];
-    let bid = (capabilities(), any::<u8>()).prop_map(|(capabilities, free)| {
+    let bid = (capabilities(), any::<u8>(), option::of(score())).prop_map(|(capabilities, free, score)| {
         let slots_free = free % (capabilities.slots + 1);
-        Request::Bid(Bid { capabilities, slots_free })
+        Request::Bid(Bid { capabilities, slots_free, score: score.map(Box::new) })
     });
     prop_oneof![
         capabilities().prop_map(Request::Hello),
@@ -130,8 +134,24 @@ fn response() -> impl Strategy<Value = Response> {
         lease().prop_map(|lease| Response::Lease(Box::new(lease))),
         any::<u64>().prop_map(|retry_ms| Response::Wait { retry_ms }),
         Just(Response::Stale),
+        score().prop_map(|score| Response::Scored(Box::new(score))),
         (text(), any::<u64>()).prop_map(|(reason, retry_ms)| Response::Refused { reason, retry_ms }),
     ]
+}
+
+fn score() -> impl Strategy<Value = SignedScore> {
+    let what = (blob(1 << 22), po2(), 1..7_200_000_u64, any::<bool>(), any::<u32>());
+    let when = (any::<[u8; 16]>(), 7_200..1_u64 << 40, 0..=1_u32, 1..=7_200_u64);
+    (any::<[u8; 32]>(), what, when, any::<[u8; 32]>()).prop_map(|(peer, what, when, signature)| {
+        let (mut receipt, po2, elapsed_ms, is_job, index) = what;
+        let (seed, issued_s, age, life_s) = when;
+        receipt.size_bytes = receipt.size_bytes.max(1);
+        let binding = Binding { seed: Seed(seed), epoch: Binding::epoch_at(issued_s) - age };
+        let work = if is_job { Work::Job } else { Work::Benchmark };
+        let (peer, verifier, expires_s) = (NodeId(peer), NodeId([1; 32]), issued_s + life_s);
+        let score = Score { peer, verifier, po2, elapsed_ms, receipt, work, index, binding, issued_s, expires_s };
+        SignedScore { score, signature: Signature(std::array::from_fn(|place| signature[place % 32])) }
+    })
 }
 
 fn notice() -> impl Strategy<Value = JobNotice> {
@@ -212,6 +232,7 @@ fn sample() -> impl Strategy<Value = Sample> {
         request().prop_map(Sample::Request),
         response().prop_map(Sample::Response),
         notice().prop_map(Sample::Notice),
+        score().prop_map(Sample::Score),
         task().prop_map(Sample::Task),
         report().prop_map(Sample::Report),
     ]

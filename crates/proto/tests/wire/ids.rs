@@ -1,6 +1,6 @@
 //! Identifiers as people and JSON see them, and the nonce of a lease.
 
-use manyhands_proto::{BlobRef, JobId, NodeId, Nonce, Reference};
+use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, NodeId, Nonce, Reference, Seed, Unit};
 
 #[test]
 fn ids_print_and_parse_as_hexadecimal() {
@@ -28,16 +28,29 @@ fn ids_are_texts_in_json() {
 
 /// Origin of the numbers: Python's hashlib over the tags and fields that the documentation of `Nonce` names.
 #[test]
-fn a_nonce_names_node_job_segment_and_attempt() {
-    let nonce = Nonce::for_lease(NodeId([1; 32]), JobId([2; 16]), 3, 4);
+fn a_nonce_names_node_segment_seed_and_epoch() {
+    let bound =
+        |node, index, seed, epoch| Nonce::bound(NodeId([node; 32]), index, Binding { seed: Seed([seed; 16]), epoch });
+    let nonce = bound(1, 3, 2, 4);
     assert_eq!(hex::encode(nonce.log), "629ca176e1ee5394cda5f5f7a71cbb45c963f3fb");
     assert_eq!(nonce.job, 6_862_267_150_177_027_442);
     assert_eq!(nonce.segment, 3);
-    let others = [
-        Nonce::for_lease(NodeId([9; 32]), JobId([2; 16]), 3, 4),
-        Nonce::for_lease(NodeId([1; 32]), JobId([9; 16]), 3, 4),
-        Nonce::for_lease(NodeId([1; 32]), JobId([2; 16]), 9, 4),
-        Nonce::for_lease(NodeId([1; 32]), JobId([2; 16]), 3, 9),
-    ];
+    let others = [bound(9, 3, 2, 4), bound(1, 9, 2, 4), bound(1, 3, 9, 4), bound(1, 3, 2, 9)];
     assert!(others.iter().all(|other| *other != nonce));
+}
+
+#[test]
+fn a_lease_is_bound_by_a_secret_its_node_and_all_that_names_it() {
+    let lease = |job, unit, attempt| LeaseId { job: JobId([job; 16]), unit, attempt };
+    let seed = |secret, node, lease| Binding::of_lease(&[secret; 32], NodeId([node; 32]), &lease, 5).seed;
+    let first = seed(1, 2, lease(3, Unit::Prove(4), 5));
+    let others = [
+        seed(9, 2, lease(3, Unit::Prove(4), 5)),
+        seed(1, 9, lease(3, Unit::Prove(4), 5)),
+        seed(1, 2, lease(9, Unit::Prove(4), 5)),
+        seed(1, 2, lease(3, Unit::Prove(9), 5)),
+        seed(1, 2, lease(3, Unit::Prove(4), 9)),
+    ];
+    assert!(others.iter().all(|other| *other != first));
+    assert_eq!((Binding::epoch_at(7_199), Binding::epoch_at(7_200)), (0, 1));
 }

@@ -6,9 +6,9 @@ use manyhands_proto::limits::{
     RECEIPT_BYTES_MAX, SEGMENT_BYTES_MAX, SLOTS_MAX, TEXT_CHARS_MAX, TIMINGS_MAX,
 };
 use manyhands_proto::message::{Bid, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage};
-use manyhands_proto::{DecodeError, JobId, Unit, decode, encode};
+use manyhands_proto::{DecodeError, JobId, Score, Unit, decode, encode};
 
-use crate::samples::{JOIN, RESOLVE, blob, capabilities, holder, lease, lease_id, po2, samples};
+use crate::samples::{JOIN, RESOLVE, blob, capabilities, holder, lease, lease_id, po2, samples, score};
 
 const MALFORMED: Result<(), DecodeError> = Err(DecodeError::Malformed);
 
@@ -77,10 +77,35 @@ fn a_node_has_one_to_sixty_four_slots() {
 }
 
 #[test]
+fn a_score_states_nothing_that_no_honest_verifier_would() {
+    let said = |change: &dyn Fn(&mut Score)| {
+        let mut signed = score();
+        change(&mut signed.score);
+        signed.check()
+    };
+    assert_eq!(said(&|_| {}), Ok(()));
+    assert_eq!(said(&|score| score.verifier = score.peer), invalid("nobody scores himself"));
+    let time = invalid("a scored proof takes between a millisecond and two hours");
+    assert_eq!(said(&|score| score.elapsed_ms = 0), time);
+    assert_eq!(said(&|score| score.elapsed_ms = u64::MAX), time);
+    let size = invalid("a score's receipt has an impossible size");
+    assert_eq!(said(&|score| score.receipt.size_bytes = 0), size);
+    assert_eq!(said(&|score| score.receipt.size_bytes = RECEIPT_BYTES_MAX + 1), size);
+    let life = invalid("a score counts for at most two hours");
+    assert_eq!(said(&|score| score.expires_s = score.issued_s), life);
+    assert_eq!(said(&|score| score.expires_s = score.issued_s + 7_201), life);
+    assert_eq!(said(&|score| score.expires_s = u64::MAX), life);
+    assert_eq!(said(&|score| score.binding.epoch -= 1), Ok(()), "the lease was in the epoch before");
+    let epoch = invalid("a score's proof is of another time");
+    assert_eq!(said(&|score| score.binding.epoch -= 2), epoch);
+    assert_eq!(said(&|score| score.binding.epoch += 1), epoch);
+}
+
+#[test]
 fn a_bid_has_no_more_free_slots_than_slots_and_keeps_the_rules_of_its_capabilities() {
     let bid = |slots, slots_free| {
         let capabilities = Capabilities { slots, ..capabilities() };
-        request(&Request::Bid(Bid { capabilities, slots_free }))
+        request(&Request::Bid(Bid { capabilities, slots_free, score: None }))
     };
     assert_eq!((bid(2, 0), bid(2, 2)), (Ok(()), Ok(())));
     assert_eq!(bid(2, 3), invalid("more slots are free than there are"));

@@ -4,10 +4,12 @@ use manyhands_proto::codec::Checked;
 use manyhands_proto::message::{
     Bid, BlobKey, Capabilities, FailReason, Holder, JobNotice, Lease, Request, Response, Stage, Timing,
 };
+use manyhands_proto::score::{Signature, Work};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::worker::{Execution, Failure, GuestInput, Identity, KeccakReport, Report, SegmentReport, Task};
 use manyhands_proto::{
-    BlobRef, DecodeError, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Unit, decode, encode,
+    Binding, BlobRef, DecodeError, Digest, JobId, LeaseId, NodeId, Nonce, Po2, Reference, Score, Seed, SignedScore,
+    Unit, decode, encode,
 };
 use serde_bytes::ByteBuf;
 
@@ -17,6 +19,7 @@ pub enum Sample {
     Request(Request),
     Response(Response),
     Notice(JobNotice),
+    Score(SignedScore),
     Task(Task),
     Report(Report),
 }
@@ -27,6 +30,7 @@ impl Sample {
             Self::Request(message) => encode(message),
             Self::Response(message) => encode(message),
             Self::Notice(message) => encode(message),
+            Self::Score(message) => encode(message),
             Self::Task(message) => encode(message),
             Self::Report(message) => encode(message),
         }
@@ -39,6 +43,7 @@ impl Sample {
             Self::Request(_) => decode(bytes, LIMIT).map(Self::Request),
             Self::Response(_) => decode(bytes, LIMIT).map(Self::Response),
             Self::Notice(_) => decode(bytes, LIMIT).map(Self::Notice),
+            Self::Score(_) => decode(bytes, LIMIT).map(Self::Score),
             Self::Task(_) => decode(bytes, LIMIT).map(Self::Task),
             Self::Report(_) => decode(bytes, LIMIT).map(Self::Report),
         }
@@ -49,6 +54,7 @@ impl Sample {
             Self::Request(message) => message.check(),
             Self::Response(message) => message.check(),
             Self::Notice(message) => message.check(),
+            Self::Score(message) => message.check(),
             Self::Task(message) => message.check(),
             Self::Report(message) => message.check(),
         }
@@ -71,7 +77,8 @@ macro_rules! variants {
 
 variants!(REQUESTS, request_name, Request, {
     Request::Hello(_) => "request.hello",
-    Request::Bid(_) => "request.bid",
+    Request::Bid(Bid { score: None, .. }) => "request.bid",
+    Request::Bid(Bid { score: Some(_), .. }) => "request.bid.scored",
     Request::Heartbeat { stage: Stage::Fetch, .. } => "request.heartbeat.fetch",
     Request::Heartbeat { stage: Stage::Work, .. } => "request.heartbeat.work",
     Request::Heartbeat { stage: Stage::Store, .. } => "request.heartbeat.store",
@@ -93,6 +100,11 @@ variants!(RESPONSES, response_name, Response, {
     Response::Wait { .. } => "response.wait",
     Response::Stale => "response.stale",
     Response::Refused { .. } => "response.refused",
+    Response::Scored(_) => "response.scored",
+});
+
+variants!(SCORES, score_name, SignedScore, {
+    SignedScore { .. } => "score",
 });
 
 variants!(NOTICES, notice_name, JobNotice, {
@@ -134,6 +146,7 @@ pub fn name(sample: &Sample) -> &'static str {
         Sample::Request(message) => request_name(message),
         Sample::Response(message) => response_name(message),
         Sample::Notice(message) => notice_name(message),
+        Sample::Score(message) => score_name(message),
         Sample::Task(message) => task_name(message),
         Sample::Report(message) => report_name(message),
     }
@@ -141,7 +154,7 @@ pub fn name(sample: &Sample) -> &'static str {
 
 /// Every name that must have a vector.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    [REQUESTS, RESPONSES, NOTICES, TASKS, REPORTS].into_iter().flatten().copied()
+    [REQUESTS, RESPONSES, NOTICES, SCORES, TASKS, REPORTS].into_iter().flatten().copied()
 }
 
 /// `first`, `first + 1`, … : bytes that show where they went.
@@ -202,12 +215,30 @@ pub fn lease(unit: Unit, size: u8) -> Lease {
     }
 }
 
+/// The binding's epoch is that of the time at which the score was issued.
+pub fn score() -> SignedScore {
+    let score = Score {
+        peer: NodeId(run(0)),
+        verifier: NodeId(run(0x20)),
+        po2: po2(19),
+        elapsed_ms: 249_000,
+        receipt: blob(),
+        work: Work::Job,
+        index: 300,
+        binding: Binding { seed: Seed(run(0xa0)), epoch: 248_000 },
+        issued_s: 1_785_600_100,
+        expires_s: 1_785_607_300,
+    };
+    SignedScore { score, signature: Signature(run(0x60)) }
+}
+
 fn requests() -> Vec<Request> {
     let id = lease_id(Unit::Prove(300), 1);
     let fail = |reason| Request::Fail { lease: id, reason };
     vec![
         Request::Hello(capabilities()),
-        Request::Bid(Bid { capabilities: capabilities(), slots_free: 1 }),
+        Request::Bid(Bid { capabilities: capabilities(), slots_free: 1, score: None }),
+        Request::Bid(Bid { capabilities: capabilities(), slots_free: 1, score: Some(Box::new(score())) }),
         Request::Heartbeat { lease: id, stage: Stage::Fetch, remaining_ms: None },
         Request::Heartbeat { lease: lease_id(Unit::Lift(0), 1), stage: Stage::Work, remaining_ms: Some(90_000) },
         Request::Heartbeat { lease: lease_id(JOIN, u32::MAX), stage: Stage::Store, remaining_ms: Some(0) },
@@ -231,6 +262,7 @@ fn responses() -> Vec<Response> {
         Response::Wait { retry_ms: 10_000 },
         Response::Stale,
         Response::Refused { reason: "no heartbeat for 25 s".to_owned(), retry_ms: 60_000 },
+        Response::Scored(Box::new(score())),
     ]
 }
 
@@ -323,5 +355,5 @@ pub fn samples() -> Vec<Sample> {
     };
     let messages = requests().into_iter().map(Sample::Request).chain(responses().into_iter().map(Sample::Response));
     let frames = tasks().into_iter().map(Sample::Task).chain(reports().into_iter().map(Sample::Report));
-    messages.chain([Sample::Notice(notice)]).chain(frames).collect()
+    messages.chain([Sample::Notice(notice), Sample::Score(score())]).chain(frames).collect()
 }

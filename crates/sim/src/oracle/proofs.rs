@@ -133,7 +133,7 @@ impl Receipts {
             return Ok(refuse("the proof is of something else"));
         }
         match check {
-            Check::Segment { nonce, .. } if receipt.nonce != *nonce => {
+            Check::Segment { nonce, .. } if nonce.is_some_and(|nonce| receipt.nonce != nonce) => {
                 Ok(refuse("the proof has another lease's nonce"))
             }
             _ => Ok(Ok(checked)),
@@ -169,7 +169,7 @@ fn refuse(reason: &str) -> Result<Checked<FakeProofs>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use manyhands_proto::{JobId, NodeId, Po2};
+    use manyhands_proto::{Binding, NodeId, Po2};
 
     fn receipt(unit: Unit, nonce: Nonce) -> Receipt {
         Receipt { node: 1, life: 0, job: 2, unit, nonce, is_garbage: false, size_bytes: 9, is_held: true }
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn only_the_right_receipt_passes() {
-        let nonce = |node| Nonce::for_lease(NodeId([node; 32]), JobId([0; 16]), 3, 1);
+        let nonce = |node| Nonce::bound(NodeId([node; 32]), 3, Binding::default());
         let mut receipts = Receipts::default();
         let good = receipts.store(receipt(Unit::Prove(3), nonce(1))).reference;
         let stolen = receipts.store(receipt(Unit::Prove(3), nonce(2))).reference;
         let garbage = receipts.store(Receipt { is_garbage: true, ..receipt(Unit::Prove(3), nonce(1)) }).reference;
         let other = receipts.store(receipt(Unit::Prove(4), nonce(1))).reference;
-        let check = Check::Segment { index: 3, po2: Po2::MIN, nonce: nonce(1), claim: Claim::new(2, 3) };
+        let check = Check::Segment { index: 3, po2: Po2::MIN, nonce: Some(nonce(1)), claim: Claim::new(2, 3) };
         let verdict = |reference: &Reference| receipts.check(2, reference, &check).unwrap();
         assert!(matches!(verdict(&good), Ok(Checked::Segment(proof)) if proof.index() == 3));
         for reference in [stolen, garbage, other, segment_reference(2, 3)] {

@@ -58,6 +58,7 @@ pub fn run() -> Run {
         jobs: vec![job(Some(102_000), Some(1)), JobRun { sent_bytes: 500, received_bytes: 200, ..job(None, None) }],
         attempts: attempts.into_iter().zip(nodes).map(|(attempt, node)| AttemptRun { node, ..attempt }).collect(),
         bound: Bound { list_ms: 50_000, whole_ms: 80_000 },
+        scoring: None,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Scenario {
     /// stale heartbeat counts as confirmed.
     #[serde(default)]
     pub losers_run_on: bool,
+    /// Whether nodes that wait in vain without a score are challenged.
+    #[serde(default)]
+    pub challenges: bool,
     /// The run ends then at the latest.
     #[serde(default = "an_hour")]
     pub horizon_ms: u64,
@@ -180,7 +183,7 @@ pub fn policy_by_name(name: &str) -> Option<Policy> {
 }
 
 /// The scenarios that come with the program, by name, with their text.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     ("cafe", include_str!("../../scenarios/cafe.toml")),
     ("paper-840", include_str!("../../scenarios/paper-840.toml")),
     ("paper-1775", include_str!("../../scenarios/paper-1775.toml")),
@@ -188,6 +191,8 @@ pub const BUILT_IN: [(&str, &str); 8] = [
     ("bench-168", include_str!("../../scenarios/bench-168.toml")),
     ("bench-168-loss", include_str!("../../scenarios/bench-168-loss.toml")),
     ("sequencers", include_str!("../../scenarios/sequencers.toml")),
+    ("scores-busy", include_str!("../../scenarios/scores-busy.toml")),
+    ("scores-idle", include_str!("../../scenarios/scores-idle.toml")),
     ("swarm-today", include_str!("../../scenarios/swarm-today.toml")),
 ];
 

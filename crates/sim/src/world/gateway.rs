@@ -88,7 +88,7 @@ impl World<'_> {
         }
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
-            Request::Bid(bid) => Input::Bid { node, from, bid, ask },
+            Request::Bid(bid) => Input::Bid { node, from, bid, shown: None, ask },
             Request::Heartbeat { lease, stage, remaining_ms } => {
                 Input::Heartbeat { node, lease, stage, remaining_ms, ask }
             }
@@ -137,7 +137,7 @@ impl World<'_> {
         commands.extend(std::iter::from_fn(|| machine.core.poll_command()));
         for command in &commands {
             if let Command::Cancel { lease, .. } | Command::Collect { lease, .. } = command {
-                self.oracle.ended(gateway, job_number(&lease.job), *lease);
+                self.oracle.ended(gateway, self.challenges.number(&lease.job), *lease);
             }
         }
         let (mut leased, mut is_copied) = (0, false);
@@ -164,6 +164,8 @@ impl World<'_> {
     fn check_copies(&self, gateway: u32, leased: usize) -> Result<(), String> {
         let Some(machine) = self.gateways.get(gateway as usize) else { return Ok(()) };
         let (live, copies) = self.oracle.load(gateway);
+        // The oracle calls a lease ended when its receipt is fetched; for its gateway it is under way until that is checked.
+        let live = live + self.collects.values().filter(|collect| collect.gateway == gateway).count();
         let allowed = machine.core.copies_allowed(live, machine.core.bids_held() + leased);
         if copies > allowed {
             return Err(format!(
@@ -182,7 +184,7 @@ impl World<'_> {
             }
             Event::BegunAnew { job } => return Err(format!("nobody asked for {job} to run again")),
             // Gateways here live as long as the world.
-            Event::Standings { .. } => {}
+            Event::Standings { .. } | Event::Suspended { .. } | Event::Challenged { .. } => {}
             Event::Leased { lease, node, predicted_ms, .. } => {
                 let (job, node) = (job_number(&lease.job), number_of(&node));
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);
@@ -251,6 +253,9 @@ impl World<'_> {
             }
             Command::Announce { job, po2, .. } => self.announce(gateway, &job, po2),
             Command::Answer { ask, response } => return self.reply(ask, Some(response)),
+            Command::Challenge { id, .. } => self.challenge(gateway, id),
+            Command::ChallengeOver { id } => self.challenge_over(&id),
+            Command::Score { ask, score } => return self.scored(ask, &score),
             Command::Drop { ask } => return self.reply(ask, None),
             Command::Cancel { node, lease } => {
                 let node = number_of(&node);
@@ -279,7 +284,7 @@ impl World<'_> {
     }
 
     /// Sends a gateway's answer on its way. In a world where losers run on, no node learns that its work is needed no more.
-    fn reply(&mut self, id: AskId, response: Option<Response>) -> Result<(), String> {
+    pub(super) fn reply(&mut self, id: AskId, response: Option<Response>) -> Result<(), String> {
         let Some(ask) = self.asks.answer(id)? else { return Ok(()) };
         let runs_on = self.scenario.losers_run_on && ask.is_heartbeat;
         let response = if runs_on { response.map(|_| Response::Ok) } else { response };

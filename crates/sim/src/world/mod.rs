@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_core::prover::Tag;
 use manyhands_core::requester::AskId;
-use manyhands_core::{Policy, Prover, Requester, requester};
+use manyhands_core::{Binder, Policy, Prover, Requester, requester};
 use manyhands_proto::message::{Holder, Request, Response};
 use manyhands_proto::{JobId, LeaseId, Po2};
 
@@ -22,11 +22,13 @@ use crate::queue::{Alarm, Asks, Queue};
 use crate::record::Run;
 use crate::scenario::{Arrival, Load, Scenario, policy_by_name};
 
+mod challenges;
 mod gateway;
 mod node;
 mod traffic;
 mod weather;
 
+use challenges::Challenges;
 use node::Task;
 use traffic::{Cargo, Collect, Way};
 
@@ -44,7 +46,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Run, Violation> {
     let refuse = |what: String| Violation { seed, at_ms: 0, what };
     scenario.check().map_err(|error| refuse(error.to_string()))?;
     let policy = policy_by_name(&scenario.policy).ok_or_else(|| refuse("there is no such policy".to_owned()))?;
-    let mut world = World::new(scenario, policy, seed);
+    // Nodes without work cost events, and are of no interest in most worlds.
+    let challenge_after_ms = if scenario.challenges { policy.challenge_after_ms } else { 0 };
+    let mut world = World::new(scenario, Policy { challenge_after_ms, ..policy }, seed);
     world.run().map_err(|what| Violation { seed, at_ms: world.now_ms, what })?;
     Ok(world.record())
 }
@@ -98,6 +102,8 @@ enum Happening {
     Checked { collect: u64 },
     /// A job's receipt is put together.
     Assembled { job: u32 },
+    /// The segment of a challenge is made.
+    Challenged { gateway: u32, id: JobId },
 }
 
 #[derive(Debug)]
@@ -120,6 +126,7 @@ struct World<'a> {
     stamps: u64,
     collects: BTreeMap<u64, Collect>,
     receipts: Receipts,
+    challenges: Challenges,
     oracle: Oracle,
     book: Book,
     log: Log,
@@ -186,7 +193,7 @@ impl<'a> World<'a> {
             events: 0,
             queue: Queue::new(),
             asks: Asks::default(),
-            nodes: fleet.iter().map(Node::new).collect(),
+            nodes: (0..).zip(&fleet).map(|(number, traits)| Node::new(number, traits)).collect(),
             fleet,
             gateways: (0..gateways).map(|gateway| Gateway::new(gateway, policy.clone(), scenario)).collect(),
             jobs_open: scenario.job_count(),
@@ -195,6 +202,7 @@ impl<'a> World<'a> {
             stamps: 0,
             collects: BTreeMap::new(),
             receipts: Receipts::default(),
+            challenges: Challenges::default(),
             oracle: Oracle::new(gateways, nodes, scenario.job_count(), scenario.fleet.slots, None),
             book: Book::default(),
             log: Log::default(),
@@ -277,6 +285,7 @@ impl<'a> World<'a> {
             Happening::CollectFails { collect } => self.collect_fails(collect),
             Happening::Checked { collect } => self.checked(collect),
             Happening::Assembled { job } => self.assembled(job),
+            Happening::Challenged { gateway, id } => self.challenged(gateway, id),
         }
     }
 
@@ -306,14 +315,15 @@ impl<'a> World<'a> {
             jobs,
             attempts,
             bound,
+            scoring: self.scenario.challenges.then_some(self.challenges.figures),
         }
     }
 }
 
 impl Node {
-    fn new(traits: &Traits) -> Self {
+    fn new(number: u32, traits: &Traits) -> Self {
         Self {
-            core: Prover::new(traits.capabilities()),
+            core: Prover::new(node_id(number), traits.capabilities()),
             life: 0,
             is_up: false,
             is_lost: false,
@@ -334,7 +344,7 @@ impl Gateway {
     fn new(number: u32, policy: Policy, scenario: &Scenario) -> Self {
         let holder = Holder { node: gateway_id(number), addresses: Vec::new() };
         Self {
-            core: Requester::new(policy, holder.clone(), ZKVM.to_owned()),
+            core: Requester::new(policy, holder.clone(), ZKVM.to_owned(), Binder::new([0; 32], 0)),
             alarm: Alarm::default(),
             holder,
             checks: vec![0; scenario.gateways.checks_at_once as usize],

@@ -2,9 +2,9 @@
 
 use manyhands_core::prover::{Command, Input, Tag};
 use manyhands_proto::message::{Holder, Lease, Request, Response};
-use manyhands_proto::{BlobRef, LeaseId, Nonce, Reference, Unit};
+use manyhands_proto::{Binding, BlobRef, LeaseId, Nonce, Reference, Unit};
 
-use super::{Happening, World, job_number};
+use super::{Happening, World};
 use crate::draw::{About, Draw};
 use crate::figures::receipt_bytes;
 use crate::fleet::{Role, gateway_id, node_id, number_of};
@@ -29,6 +29,8 @@ pub(super) struct Task {
     pub(super) missing_bytes: u64,
     pub(super) flow: Option<Flow>,
     pub(super) work: Option<Work>,
+    /// When its slot began to work.
+    pub(super) began_ms: Option<u64>,
 }
 
 /// What a task's work will come to.
@@ -174,7 +176,7 @@ impl World<'_> {
                 self.log.line(now_ms, node, 4).lease(&lease);
                 self.end_task(node, |task| task.lease.id == lease);
             }
-            Command::Discard { lease, receipt, taken } => {
+            Command::Discard { lease, receipt, taken, .. } => {
                 self.log.line(now_ms, node, 5).lease(&lease).number(u64::from(taken));
                 self.discard(node, &receipt, taken);
             }
@@ -215,11 +217,11 @@ impl World<'_> {
     fn fetch(&mut self, node: u32, lease: Box<Lease>) {
         self.book.begun(&lease.id);
         self.stamps += 1;
-        let (stamp, job) = (self.stamps, job_number(&lease.id.job));
+        let (stamp, job) = (self.stamps, self.challenges.number(&lease.id.job));
         let (missing_bytes, peers_ms) = self.sources(node, &lease);
         self.send_fetch(node, stamp, &lease, missing_bytes, peers_ms);
         if let Some(machine) = self.nodes.get_mut(node as usize) {
-            machine.tasks.push(Task { stamp, lease, job, missing_bytes, flow: None, work: None });
+            machine.tasks.push(Task { stamp, lease, job, missing_bytes, flow: None, work: None, began_ms: None });
         }
     }
 
@@ -255,6 +257,7 @@ impl World<'_> {
         let (is_slow, slow, hurry) =
             (draw.happens(noise.slow_share), draw.between(noise.slow_min, noise.slow_max), draw.unit());
         let factor = if is_slow { usual * slow } else { usual };
+        task.began_ms = Some(self.now_ms);
         let due_ms = traits.unit_ms(unit.kind(), task.lease.po2) * factor;
         let nonce = task.lease.nonce;
         let true_receipt = |elapsed_ms: f64| (elapsed_ms, false, nonce);
@@ -264,7 +267,7 @@ impl World<'_> {
             Role::Liar => Some((due_ms * hurry, true, nonce)),
             Role::Plagiarist => {
                 let other = node_id((node + 1) % self.scenario.fleet.nodes);
-                let stolen = Nonce::for_lease(other, lease.job, unit.range().start, lease.attempt);
+                let stolen = Nonce::bound(other, unit.range().start, Binding::default());
                 Some((due_ms * hurry, !matches!(unit, Unit::Prove(_)), stolen))
             }
             Role::Quitter => None,
@@ -318,6 +321,9 @@ impl World<'_> {
         let place = machine.tasks.iter().position(is_meant)?;
         let task = machine.tasks.swap_remove(place);
         self.book.freed(self.now_ms, &task.lease.id);
+        if let Some(began_ms) = task.began_ms {
+            self.challenges.busy(task.job, self.now_ms.saturating_sub(began_ms));
+        }
         if let (Some(flow), Some(job)) = (task.flow, self.jobs.get_mut(task.job as usize)) {
             job.up.cancel(self.now_ms, flow);
         }

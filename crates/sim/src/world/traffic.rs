@@ -5,8 +5,9 @@ use manyhands_core::{Check, Refusal};
 use manyhands_proto::message::{Blame, Lease};
 use manyhands_proto::{BlobRef, LeaseId, Reference};
 
+use super::challenges::CHALLENGE;
 use super::node::{Task, unit_names};
-use super::{Happening, World, job_number};
+use super::{Happening, World};
 use crate::draw::{About, Draw, sigma_of};
 use crate::fleet::{node_id, number_of};
 use crate::oracle::FakeProofs;
@@ -35,7 +36,7 @@ pub(super) enum Cargo {
 /// A receipt that a gateway fetches and checks.
 #[derive(Debug)]
 pub(super) struct Collect {
-    gateway: u32,
+    pub(super) gateway: u32,
     node: u32,
     lease: LeaseId,
     receipt: BlobRef,
@@ -107,7 +108,7 @@ impl World<'_> {
         }
         let links = &self.scenario.links;
         let [kind, place] = unit_names(lease.id.unit);
-        let job = u64::from(job_number(&lease.id.job));
+        let job = u64::from(self.challenges.number(&lease.id.job));
         let names = [u64::from(node), job, kind, place, u64::from(lease.id.attempt)];
         let draw = &mut Draw::new(self.seed, About::Transfer, &names);
         let sigma = sigma_of(links.fetch_median_ms, links.fetch_p95_ms);
@@ -162,8 +163,13 @@ impl World<'_> {
         else {
             return Ok(());
         };
-        let Some(job) = self.jobs.get_mut(task.job as usize) else { return Ok(()) };
         let earliest_ms = arrival_ms(now_ms, task.missing_bytes, rate);
+        if task.job == CHALLENGE {
+            // So few bytes that no client's line is held up by them.
+            self.queue.push(earliest_ms, Happening::FetchEnds { node, stamp, is_had: true });
+            return Ok(());
+        }
+        let Some(job) = self.jobs.get_mut(task.job as usize) else { return Ok(()) };
         let cargo = Cargo::Inputs { node, stamp, earliest_ms };
         task.flow = Some(job.up.begin(now_ms, task.missing_bytes, cargo));
         let number = task.job;
@@ -189,7 +195,7 @@ impl World<'_> {
 
     pub(super) fn collect_begins(&mut self, collect: u64) -> Result<(), String> {
         let Some(entry) = self.collects.get(&collect) else { return Ok(()) };
-        let (size_bytes, number) = (entry.receipt.size_bytes, job_number(&entry.lease.job));
+        let (size_bytes, number) = (entry.receipt.size_bytes, self.challenges.number(&entry.lease.job));
         let rate = self.fleet.get(entry.node as usize).map(|traits| traits.up_bytes_per_ms);
         let lost = self.scenario.messages.lost;
         let is_broken = !self.is_calm() && Draw::new(self.seed, About::Transfer, &[collect]).happens(lost);
@@ -197,8 +203,12 @@ impl World<'_> {
             self.later(UNREACHABLE_MS, Happening::CollectFails { collect });
             return Ok(());
         };
-        let Some(job) = self.jobs.get_mut(number as usize) else { return Ok(()) };
         let earliest_ms = arrival_ms(self.now_ms, size_bytes, rate);
+        if number == CHALLENGE {
+            self.queue.push(earliest_ms, Happening::CollectEnds { collect });
+            return Ok(());
+        }
+        let Some(job) = self.jobs.get_mut(number as usize) else { return Ok(()) };
         job.down.begin(self.now_ms, size_bytes, Cargo::Receipt { collect, earliest_ms });
         self.watch(number, Way::Down);
         Ok(())
@@ -230,7 +240,7 @@ impl World<'_> {
     pub(super) fn checked(&mut self, collect: u64) -> Result<(), String> {
         let Some(entry) = self.collects.remove(&collect) else { return Ok(()) };
         let Collect { gateway, node, lease, receipt, check } = entry;
-        let result = self.receipts.check(job_number(&lease.job), &receipt.reference, &check)?;
+        let result = self.receipts.check(self.challenges.number(&lease.job), &receipt.reference, &check)?;
         if result.is_ok() {
             self.oracle.passed(node, lease, receipt.reference);
         }

@@ -4,7 +4,7 @@ use manyhands_core::{Prover, prover};
 
 use super::{Happening, World};
 use crate::draw::{About, Draw};
-use crate::fleet::Role;
+use crate::fleet::{Role, node_id};
 
 impl World<'_> {
     /// A machine starts, knowing nothing but its configuration.
@@ -15,7 +15,7 @@ impl World<'_> {
         if machine.is_lost || machine.is_up {
             return Ok(());
         }
-        (machine.core, machine.is_up) = (Prover::new(traits.capabilities()), true);
+        (machine.core, machine.is_up) = (Prover::new(node_id(node), traits.capabilities()), true);
         machine.noticed = self.notices;
         self.log.line(self.now_ms, node, 6).number(u64::from(machine.life));
         self.plan_leaving(node);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use manyhands_proto::limits::WORKER_FRAME_BYTES_MAX;
 use manyhands_proto::worker::{Execution, Failure, Report, SegmentReport, Task};
-use manyhands_proto::{JobId, NodeId, Nonce, Po2};
+use manyhands_proto::{Binding, NodeId, Nonce, Po2, Seed};
 use serde_bytes::ByteBuf;
 
 /// Longer than anything here takes on a slow, busy machine; a test that reaches it has found a hang.
@@ -157,5 +157,5 @@ pub fn two_segments() -> Task {
 }
 
 pub fn nonce(index: u32) -> Nonce {
-    Nonce::for_lease(NodeId([1; 32]), JobId([7; 16]), index, 1)
+    Nonce::bound(NodeId([1; 32]), index, Binding { seed: Seed([7; 16]), epoch: 1 })
 }

@@ -28,6 +28,7 @@ pub fn prove_segment(blob: &[u8], nonce: Nonce) -> Result<Vec<u8>, Failure> {
         prover.prove_segment_core(&verifier_context(), preflight).map_err(|error| failed(&error))
     })?;
     let bytes = encoding::encode(&receipt).map_err(|why| failed(&why))?;
-    check_segment(&bytes, &Expected { claim: &claim, index, po2, nonce }).map_err(|error| failed(&error))?;
+    check_segment(&bytes, &Expected { claim: &claim, index, po2, nonce: Some(nonce) })
+        .map_err(|error| failed(&error))?;
     Ok(bytes)
 }

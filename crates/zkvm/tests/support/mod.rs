@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Nonce, Po2, Reference};
+use manyhands_proto::{Binding, BlobRef, Digest, NodeId, Nonce, Po2, Reference, Seed};
 use manyhands_zkvm::{Claim, Expected, Rejection, VerifiedRange, VerifiedSegment, verify_lift, verify_segment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ pub fn image_id() -> Digest {
 }
 
 pub fn nonce(index: u32) -> Nonce {
-    Nonce::for_lease(NodeId([1; 32]), JobId([7; 16]), index, 1)
+    Nonce::bound(NodeId([1; 32]), index, Binding { seed: Seed([7; 16]), epoch: 1 })
 }
 
 pub fn po2(index: u32) -> Po2 {
@@ -40,7 +40,7 @@ pub fn blob(bytes: &[u8]) -> BlobRef {
 /// Checks `bytes` as the receipt of segment `index` under its lease.
 pub fn check(bytes: &[u8], index: u32) -> Result<VerifiedSegment, Rejection> {
     let claim = claim(index);
-    verify_segment(bytes, blob(bytes), &Expected { claim: &claim, index, po2: po2(index), nonce: nonce(index) })
+    verify_segment(bytes, blob(bytes), &Expected { claim: &claim, index, po2: po2(index), nonce: Some(nonce(index)) })
 }
 
 pub fn segment(index: u32) -> VerifiedSegment {

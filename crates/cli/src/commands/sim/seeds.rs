@@ -174,6 +174,7 @@ pub(super) mod tests {
             end: if is_done { End::Won } else { End::Lapsed },
         };
         Ok(Run {
+            scoring: None,
             scenario: scenario.name.clone(),
             policy: scenario.policy.clone(),
             seed,

@@ -72,7 +72,12 @@ impl Plan {
             });
         };
         classes(&mut self.demand, &mut job.ready.classes());
-        classes(&mut self.copy_demand, &mut job.ready.copy_classes());
+        classes(&mut self.copy_demand, &mut job.ready.copy_classes().chain(job.ready.tried_classes()));
+    }
+
+    /// Units of all jobs that wait and nobody works on.
+    pub(super) fn waiting(&self) -> usize {
+        self.load.waiting
     }
 
     fn is_wanted(&self, class: &Class) -> bool {
@@ -189,15 +194,18 @@ impl<P: ProofSystem> Requester<P> {
         }
     }
 
-    /// Where units of each class can be done, and when: every node that is there and able. One that is late already is not counted.
+    /// Where units of each class can be done, and when: every node that is there and able. One that is late already is not counted, and
+    /// strangers only where there is nobody else: what they say of themselves must make nobody look slow.
     fn places(&self, now: Time, classes: &[Class]) -> Vec<Vec<capacity::Place>> {
-        let mut places = vec![Vec::new(); classes.len()];
-        self.each_present(now, |_, _, place_for| {
-            for (class, places) in classes.iter().zip(&mut places) {
+        let mut places = vec![(Vec::new(), Vec::new()); classes.len()];
+        self.each_present(now, |_, peer, place_for| {
+            for (class, (known, strangers)) in classes.iter().zip(&mut places) {
+                let is_stranger = peer.is_stranger(now, class.0, class.1, &self.policy);
+                let places = if is_stranger { strangers } else { known };
                 places.extend(place_for(*class));
             }
         });
-        places
+        places.into_iter().map(|(known, strangers)| if known.is_empty() { strangers } else { known }).collect()
     }
 
     /// Lets `see` look at every node that is there, and is not late already, by what place it is for a class; none if it is not able.
@@ -282,13 +290,13 @@ impl<P: ProofSystem> Requester<P> {
         for class in slow.iter().map(|(_, lease)| self.class_of(*lease)).collect::<BTreeSet<_>>().into_iter().flatten()
         {
             let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
-            self.bids.index(class, |node, arrival| place(peers.get(node)?, policy, zkvm, class, arrival));
+            self.bids.index(class, |node, arrival| place(now, peers.get(node)?, policy, zkvm, class, arrival));
         }
         let mut used: BTreeMap<Class, usize> = BTreeMap::new();
         for (end, lease) in slow.into_iter().take(self.policy.copies_min.max(self.bids.len() / 4)) {
             let Some(class) = self.class_of(lease) else { continue };
             let nth = used.entry(class).or_default();
-            let Some((score, _)) = self.bids.best(class, self.penalty_percent()).nth(*nth) else { continue };
+            let Some((score, _)) = self.bids.known(class, self.penalty_percent()).nth(*nth) else { continue };
             let kept = 100_u64.saturating_sub(self.policy.late_gain_percent);
             if score > end.since(now).saturating_mul(kept) / 100 {
                 continue;
@@ -300,6 +308,6 @@ impl<P: ProofSystem> Requester<P> {
                 self.plan.note_wants(job);
             }
         }
-        self.index_wanted();
+        self.index_wanted(now);
     }
 }

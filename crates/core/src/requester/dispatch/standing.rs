@@ -28,7 +28,7 @@ impl<P: ProofSystem> Requester<P> {
             Pick::Node(_) => Some(Reason::Due { in_ms: self.next_plan().map_or(0, |next| next.since(now)) }),
             Pick::Near(until) => Some(Reason::Near { left_ms: until.since(now) }),
             Pick::NotThis => Some(Reason::Withheld),
-            Pick::Nobody if is_copy => self.bids.best(class, 0).next().map(|_| Reason::NoGain),
+            Pick::Nobody if is_copy => self.bids.all(class, 0).next().map(|_| Reason::NoGain),
             Pick::Nobody => {
                 let limit = self.limit(now, job.id, class).filter(|_| self.circle(&job.id).is_none());
                 self.too_slow(now, class, limit)
@@ -38,7 +38,7 @@ impl<P: ProofSystem> Requester<P> {
 
     fn too_slow(&self, now: Time, class: Class, limit: Option<Time>) -> Option<Reason> {
         let limit = limit.filter(|_| self.policy.ranking == Ranking::Fastest)?;
-        let mut waiting = self.bids.best(class, self.penalty_percent()).take(NODES_SCANNED);
+        let mut waiting = self.bids.all(class, self.penalty_percent()).take(NODES_SCANNED);
         let is_measured = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.is_measured(class.0));
         let (takes_ms, node) = waiting.find(|(score, node)| now.after(*score) > limit && is_measured(node))?;
         Some(Reason::TooSlow { node, takes_ms, limit_ms: limit.since(now) })

@@ -123,7 +123,8 @@ impl World {
         let elsewhere = tempfile::tempdir_in(dir).unwrap().keep();
         let data_dir = crate::data_dir::DataDir::open(&elsewhere).unwrap();
         let archivist = Arc::new(Archivist::new(&crate::Config::default(), &data_dir, questions.clone()));
-        let door = Arc::new(Door { tasks, questions, cycles_max: 1 << 30, trusted: Vec::new(), archivist });
+        let scores = crate::scores::Scoreboard::open(elsewhere.join("scores"), Default::default());
+        let door = Arc::new(Door { tasks, questions, cycles_max: 1 << 30, trusted: Vec::new(), scores, archivist });
         let (fake, jobs) = (Fake::new(), Jobs::default());
         let answering = tokio::spawn(answer(asked, Arc::clone(&jobs)));
         let book = Book::open(&crate::data_dir::DataDir::bonsai_in(dir)).unwrap();

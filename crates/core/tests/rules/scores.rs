@@ -1,0 +1,427 @@
+//! Benchmark scores: what earns one, what it opens, what ends it; strangers' trials and challenges.
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use manyhands_core::job::Outcome;
+use manyhands_core::prover::{self, Tag};
+use manyhands_core::requester::{AskId, Command, Event, Input};
+use manyhands_core::scores::Shown;
+use manyhands_core::{Check, Origin, Policy, Prover, Time};
+use manyhands_proto::limits::EPOCH_S;
+use manyhands_proto::message::{Blame, FailReason, Lease, Request, Response};
+use manyhands_proto::score::Work;
+use manyhands_proto::{Binding, JobId, NodeId, Score, Seed, SignedScore, Unit};
+use manyhands_vbs::{CheckedScore, Source, sign};
+
+use crate::desk::Desk;
+use crate::fake::{UNIX_S, able, bid, binder, blob, holder, node, po2};
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+fn id_of(key: &SigningKey) -> NodeId {
+    NodeId(key.verifying_key().to_bytes())
+}
+
+/// What `verifier` said `ago_s` before `now` of a proof of `peer`'s that took `elapsed_ms`.
+fn said(verifier: &SigningKey, peer: NodeId, now: Time, ago_s: u64, elapsed_ms: u64) -> SignedScore {
+    let issued_s = binder().unix_s(now) - ago_s;
+    let binding = Binding { seed: Seed([3; 16]), epoch: Binding::epoch_at(issued_s) };
+    let score = Score {
+        peer,
+        verifier: id_of(verifier),
+        po2: po2(16),
+        elapsed_ms,
+        receipt: blob(9),
+        work: Work::Job,
+        index: 0,
+        binding,
+        issued_s,
+        expires_s: issued_s + EPOCH_S,
+    };
+    sign(score, |bytes| verifier.sign(bytes).to_bytes())
+}
+
+impl Desk {
+    /// A bid that shows a score, as the shell hands it on.
+    fn bid_showing(&mut self, node: NodeId, signed: SignedScore, source: Source) -> AskId {
+        let shown = Some(Box::new(Shown { score: CheckedScore::check(signed).unwrap(), source }));
+        let ask = AskId(1_000_000 + u64::from(node.0[0]) * 1_000 + self.now.0);
+        self.send(Input::Bid { node, from: Origin::default(), bid: bid(able()), shown, ask });
+        ask
+    }
+
+    fn bid_scored(&mut self, node: NodeId, elapsed_ms: u64) -> AskId {
+        let signed = said(&key(1), node, self.now, 60, elapsed_ms);
+        self.bid_showing(node, signed, Source::Named)
+    }
+
+    /// A node's whole way through a lease that took `ms`.
+    fn delivers(&mut self, node: NodeId, lease: &Lease, ms: u64) {
+        self.wait(ms);
+        let ask = self.done(node, lease.id, blob(50));
+        let collect = self.collect();
+        self.verdict(&collect, Ok(()));
+        assert_eq!(self.answer(ask), Response::Ok);
+        self.announced();
+    }
+
+    fn is_scored(&self, node: &NodeId) -> bool {
+        self.core.peers().get(node).unwrap().is_scored(self.now, manyhands_proto::unit::UnitKind::Prove, po2(16))
+    }
+}
+
+#[test]
+fn every_verified_segment_is_a_benchmark_on_the_gateways_clock() {
+    let mut desk = Desk::with_job(Outcome::Composite, 2);
+    let lease = desk.lease(node(1));
+    assert!(!desk.is_scored(&node(1)));
+    desk.delivers(node(1), &lease, 12_000);
+    let score = desk.scores[0];
+    assert_eq!((score.peer, score.verifier, score.po2, score.elapsed_ms), (node(1), node(0xee), po2(16), 12_000));
+    assert_eq!((score.work, score.receipt, score.index), (Work::Job, blob(50), 0));
+    assert_eq!(score.nonce(), lease.nonce, "others can tell that the proof is of this score");
+    assert_eq!((score.issued_s, score.expires_s), (UNIX_S + 13, UNIX_S + 13 + EPOCH_S));
+    assert_eq!(score.cycles_per_s(), 65_536 / 12);
+    assert!(desk.is_scored(&node(1)));
+    desk.wait(EPOCH_S * 1000);
+    desk.clear();
+    assert!(!desk.is_scored(&node(1)), "it has expired");
+}
+
+#[test]
+fn nothing_is_said_of_proofs_that_nobody_else_may_see() {
+    let mut desk = Desk::new();
+    desk.send(Input::Restrict { job: crate::fake::JOB, to: [node(1)].into() });
+    desk.submit(Outcome::Composite);
+    desk.segment(0);
+    desk.executed(2);
+    let lease = desk.lease(node(1));
+    desk.delivers(node(1), &lease, 12_000);
+    assert!(desk.scores.is_empty());
+    assert!(desk.is_scored(&node(1)), "the gateway has seen it all the same");
+}
+
+#[test]
+fn a_node_with_a_score_comes_before_a_stranger_whatever_that_says() {
+    let mut desk = Desk::new();
+    desk.submit(Outcome::Composite);
+    let mut boast = able();
+    boast.timings.push(manyhands_proto::message::Timing {
+        kind: manyhands_proto::unit::UnitKind::Prove,
+        po2: po2(16),
+        elapsed_ms: 1,
+    });
+    let stranger = desk.bid_as(node(1), bid(boast));
+    let scored = desk.bid_scored(node(2), 40_000);
+    desk.segment(0);
+    let lease = desk.granted(scored);
+    assert_eq!(lease.deadline_ms, desk.policy.deadline_ms(40_000), "the score is what it is expected to take");
+    desk.segment(1);
+    assert_eq!(desk.granted(stranger).id.unit, Unit::Prove(1), "with nobody else there it gets one on trial");
+}
+
+#[test]
+fn a_strangers_trial_keeps_nobody_from_the_unit() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let trial = desk.lease(node(1));
+    let other = desk.bid(node(2));
+    let copy = desk.bid_scored(node(3), 10_000);
+    let copy = desk.granted(copy);
+    assert_eq!((copy.id.unit, copy.id.attempt), (Unit::Prove(0), 2));
+    assert!(matches!(desk.events().last(), Some(Event::Leased { is_copy: true, .. })));
+    desk.delivers(node(3), &copy, 9_000);
+    assert_eq!(desk.cancelled(), (node(1), trial.id));
+    assert!(!desk.is_scored(&node(1)), "and it is as unknown as before");
+    desk.assemble();
+    desk.wait(desk.policy.bid_hold_ms);
+    assert_eq!(desk.answer(other), Response::Wait { retry_ms: 0 }, "another stranger had no part in it");
+}
+
+#[test]
+fn a_trial_that_is_nearly_done_is_not_raced() {
+    let mut desk = Desk::with_job(Outcome::Composite, 1);
+    let trial = desk.lease(node(1));
+    // The stranger is expected after 56 s; where strangers deliver, it is believed.
+    desk.wait(20_000);
+    assert_eq!(desk.heartbeat(node(1), trial.id), Response::Ok);
+    let slow = desk.bid_scored(node(2), 50_000);
+    desk.delivers(node(1), &trial, 15_000);
+    desk.assemble();
+    desk.wait(desk.policy.bid_hold_ms);
+    assert_eq!(desk.answer(slow), Response::Wait { retry_ms: 0 });
+}
+
+#[test]
+fn a_missed_deadline_suspends_every_score_from_before() {
+    let mut desk = Desk::with_job(Outcome::Composite, 3);
+    let old = said(&key(1), node(1), desk.now, 60, 10_000);
+    let ask = desk.bid_showing(node(1), old.clone(), Source::Named);
+    let lease = desk.granted(ask);
+    assert!(desk.is_scored(&node(1)));
+    desk.wait(desk.policy.silence_ms);
+    assert!(!desk.is_scored(&node(1)), "{lease:?} lapsed");
+    assert!(desk.events().contains(&Event::Suspended { nodes: vec![node(1)] }));
+    desk.wait(desk.policy.pause_ms);
+    desk.clear();
+    let again = desk.bid_showing(node(1), old, Source::Named);
+    desk.granted(again);
+    assert!(!desk.is_scored(&node(1)), "what was said before counts no more");
+    let new = said(&key(1), node(2), desk.now, 0, 10_000);
+    let ask = desk.bid_showing(node(2), new, Source::Named);
+    desk.granted(ask);
+    assert!(desk.is_scored(&node(2)));
+    desk.clear();
+}
+
+#[test]
+fn a_strangers_word_counts_for_nothing_and_a_checked_one_for_a_lease() {
+    let mut desk = Desk::with_job(Outcome::Composite, 2);
+    let signed = said(&key(2), node(1), desk.now, 60, 10_000);
+    let ask = desk.bid_showing(node(1), signed.clone(), Source::Stranger);
+    desk.granted(ask);
+    assert!(!desk.is_scored(&node(1)));
+    let shown = Shown { score: CheckedScore::check(signed).unwrap(), source: Source::Reverified };
+    desk.send(Input::Shown { node: node(1), shown: Box::new(shown) });
+    assert!(desk.is_scored(&node(1)));
+}
+
+#[test]
+fn what_the_gateway_saw_itself_outweighs_what_others_say() {
+    let mut desk = Desk::with_job(Outcome::Composite, 3);
+    let lease = desk.lease(node(1));
+    desk.delivers(node(1), &lease, 25_000);
+    let ask = desk.bid_scored(node(1), 1_000);
+    let lease = desk.granted(ask);
+    assert_eq!(lease.deadline_ms, desk.policy.deadline_ms(25_000));
+    desk.clear();
+}
+
+/// A desk that challenges, and a node that has waited for a minute.
+fn idle_desk() -> (Desk, AskId) {
+    let mut desk = Desk::with(Policy::default());
+    let first = desk.bid(node(1));
+    assert_eq!(desk.answer(first), Response::Wait { retry_ms: desk.policy.retry_ms });
+    desk.wait(desk.policy.challenge_after_ms);
+    let ask = desk.bid(node(1));
+    (desk, ask)
+}
+
+impl Desk {
+    fn challenge(&mut self) -> (JobId, Seed) {
+        match self.take(|command| matches!(command, Command::Challenge { .. })) {
+            Some(Command::Challenge { id, po2, seed }) => {
+                assert_eq!(po2.get(), 17, "the largest size that it offers");
+                (id, seed)
+            }
+            _ => panic!("nobody is challenged"),
+        }
+    }
+
+    fn is_over(&mut self, id: JobId) -> bool {
+        self.take(|command| matches!(command, Command::ChallengeOver { id: of } if *of == id)).is_some()
+    }
+
+    fn challenged(&mut self, ask: AskId) -> (Lease, Seed) {
+        let (id, seed) = self.challenge();
+        self.send(Input::Challenged { id, made: Ok((blob(70), 0)) });
+        let lease = self.granted(ask);
+        assert_eq!((lease.id.job, lease.inputs.as_slice(), lease.po2.get()), (id, [blob(70)].as_slice(), 17));
+        (lease, seed)
+    }
+}
+
+#[test]
+fn an_idle_node_without_a_score_is_challenged_and_leased_at_once_afterwards() {
+    let (mut desk, ask) = idle_desk();
+    let (lease, seed) = desk.challenged(ask);
+    assert_eq!(desk.core.challenged().collect::<Vec<_>>(), [(node(1), po2(17))]);
+    desk.wait(8_000);
+    assert_eq!(desk.heartbeat(node(1), lease.id), Response::Ok);
+    desk.wait(12_000);
+    let ask = desk.done(node(1), lease.id, blob(71));
+    let collect = desk.collect();
+    let Check::Segment { index: 0, nonce: Some(nonce), claim: 0, .. } = collect.check else { panic!("{collect:?}") };
+    assert_eq!(nonce, lease.nonce);
+    desk.verdict(&collect, Ok(()));
+    assert_eq!(desk.answer(ask), Response::Ok);
+    assert!(desk.is_over(lease.id.job));
+    let score = desk.scores[0];
+    assert_eq!((score.work, score.po2.get(), score.elapsed_ms), (Work::Benchmark, 17, 20_000));
+    assert_eq!((score.binding.seed, score.nonce()), (seed, lease.nonce));
+
+    desk.submit(Outcome::Composite);
+    desk.segment(0);
+    let lease = desk.lease(node(1));
+    assert_eq!(lease.deadline_ms, desk.policy.deadline_ms(10_000), "half of a segment of twice the size");
+    let later = desk.bid(node(2));
+    desk.wait(desk.policy.bid_hold_ms);
+    assert_eq!(desk.answer(later), Response::Wait { retry_ms: 0 }, "its lease is no trial");
+}
+
+#[test]
+fn a_score_is_renewed_before_it_expires_and_not_sooner() {
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    let deliver = |desk: &mut Desk, lease: &Lease| {
+        desk.delivers(node(1), lease, 20_000);
+        assert!(desk.is_over(lease.id.job));
+    };
+    deliver(&mut desk, &lease);
+    let wait = Response::Wait { retry_ms: desk.policy.retry_ms };
+    let bids = |desk: &mut Desk| {
+        let ask = desk.bid(node(1));
+        desk.answer(ask)
+    };
+    assert_eq!(bids(&mut desk), wait);
+    desk.wait(desk.policy.score_ms - desk.policy.score_renew_ms - 1_000);
+    assert_eq!(bids(&mut desk), wait);
+    desk.wait(1_000);
+    let ask = desk.bid(node(1));
+    let (lease, _) = desk.challenged(ask);
+    deliver(&mut desk, &lease);
+    assert_eq!(desk.scores.len(), 2);
+}
+
+#[test]
+fn a_challenge_that_is_not_met_costs_standing() {
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    desk.wait(desk.policy.silence_ms);
+    assert_eq!(desk.cancelled(), (node(1), lease.id));
+    assert!(desk.is_over(lease.id.job));
+    assert_eq!(desk.heartbeat(node(1), lease.id), Response::Stale);
+    let ask = desk.bid(node(1));
+    assert!(matches!(desk.answer(ask), Response::Refused { reason, .. } if reason.contains("challenge")));
+
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    let ask = desk.done(node(1), lease.id, blob(71));
+    let collect = desk.collect();
+    desk.verdict(&collect, Err(Blame::Peer));
+    assert_eq!(desk.answer(ask), Response::Stale);
+    assert!(desk.is_over(lease.id.job));
+    assert_eq!(desk.core.peers().get(&node(1)).unwrap().offences, 1);
+
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    desk.fail(node(1), lease.id, FailReason::Leaving);
+    assert!(desk.is_over(lease.id.job) && desk.scores.is_empty());
+}
+
+#[test]
+fn a_challenge_whose_node_is_gone_or_whose_segment_cannot_be_made_leaves_nothing() {
+    let (mut desk, ask) = idle_desk();
+    let (id, _) = desk.challenge();
+    desk.send(Input::Gone { node: node(1) });
+    desk.dropped(ask);
+    assert!(desk.is_over(id));
+    desk.send(Input::Challenged { id, made: Ok((blob(70), 0)) });
+    assert!(desk.is_over(id), "what was stored meanwhile is let go");
+
+    let (mut desk, ask) = idle_desk();
+    let (id, _) = desk.challenge();
+    desk.send(Input::Challenged { id, made: Err("the disk is full".to_owned()) });
+    assert_eq!(desk.answer(ask), Response::Wait { retry_ms: desk.policy.retry_ms });
+    assert!(desk.is_over(id) && desk.core.challenged().next().is_none());
+}
+
+#[test]
+fn nobody_who_has_work_or_is_known_is_challenged() {
+    let mut desk = Desk::with(Policy::default());
+    desk.submit(Outcome::Composite);
+    let held = desk.bid(node(1));
+    desk.wait(desk.policy.challenge_after_ms - 1);
+    assert_eq!(desk.answer(held), Response::Wait { retry_ms: 0 });
+    desk.segment(0);
+    let lease = desk.lease(node(1));
+    desk.delivers(node(1), &lease, 10_000);
+    let verdict = manyhands_core::Verdict::Allowed;
+    let ruling = Some(manyhands_core::Ruling { verdict, reason: String::new() });
+    desk.send(Input::Rule { node: node(2), ruling });
+    for _ in 0..4 {
+        let ask = desk.bid(node(2));
+        desk.wait(desk.policy.bid_hold_ms);
+        assert_eq!(desk.answer(ask), Response::Wait { retry_ms: 0 });
+    }
+    desk.clear();
+}
+
+/// What a node asks of whom.
+fn asked(core: &mut Prover) -> Vec<(NodeId, Tag, Request)> {
+    let command = |command| match command {
+        prover::Command::Ask { to, request, tag } => Some((to.node, tag, request)),
+        _ => None,
+    };
+    std::iter::from_fn(|| core.poll_command()).filter_map(command).collect()
+}
+
+/// A node that has worked for the gateway with this key and is answered so; what it throws away, and the score in its next bid.
+fn shows_after(verifier: &SigningKey, word: SignedScore) -> (bool, Option<SignedScore>) {
+    let gateway = id_of(verifier);
+    let mut core = Prover::new(node(1), able());
+    core.handle(Time(0), prover::Input::Gateway { holder: holder(gateway), configured: true });
+    let bids = asked(&mut core);
+    let tag =
+        bids.iter().find(|(_, _, request)| matches!(request, Request::Bid(bid) if bid.score.is_none())).unwrap().1;
+    let lease = crate::node::lease(0, 1);
+    let id = lease.id;
+    core.handle(Time(0), prover::Input::Answered { tag, response: Some(Response::Lease(lease)) });
+    core.handle(Time(0), prover::Input::Fetched { lease: id, result: Ok(()) });
+    core.handle(Time(10_000), prover::Input::Made { lease: id, result: Ok((blob(9), 10_000)) });
+    let done = asked(&mut core);
+    let tag = done.iter().find(|(_, _, request)| matches!(request, Request::Done { .. })).unwrap().1;
+    let bid = done.iter().find(|(_, _, request)| matches!(request, Request::Bid(_))).unwrap().1;
+    core.handle(Time(10_000), prover::Input::Answered { tag, response: Some(Response::Scored(Box::new(word))) });
+    let discarded = std::iter::from_fn(|| core.poll_command()).find_map(|command| match command {
+        prover::Command::Discard { taken: true, score, .. } => Some(score.is_some()),
+        _ => None,
+    });
+    core.handle(Time(10_000), prover::Input::Answered { tag: bid, response: Some(Response::Wait { retry_ms: 1_000 }) });
+    core.handle_timeout(Time(11_000));
+    let next = asked(&mut core).into_iter().find_map(|(to, _, request)| match request {
+        Request::Bid(bid) if to == gateway => Some(bid.score.map(|score| *score)),
+        _ => None,
+    });
+    (discarded.unwrap(), next.unwrap())
+}
+
+#[test]
+fn a_node_shows_what_its_gateway_said_and_nothing_that_others_would_hold_against_it() {
+    let verifier = key(4);
+    let good = said(&verifier, node(1), Time(10_000), 0, 10_000);
+    assert_eq!(shows_after(&verifier, good.clone()), (true, Some(good.clone())));
+    let mut forged = good.clone();
+    forged.score.elapsed_ms = 1;
+    let anothers = said(&verifier, node(2), Time(10_000), 0, 10_000);
+    let in_anothers_name = said(&key(5), node(1), Time(10_000), 0, 10_000);
+    let mut of_another_receipt = good.score;
+    of_another_receipt.receipt = blob(10);
+    let of_another_receipt = sign(of_another_receipt, |bytes| verifier.sign(bytes).to_bytes());
+    for wrong in [forged, anothers, in_anothers_name, of_another_receipt] {
+        assert_eq!(shows_after(&verifier, wrong), (false, None));
+    }
+}
+
+#[test]
+fn a_node_shows_each_gateway_its_own_word_first_and_after_a_restart_what_still_counts() {
+    let (mine, other) = (key(4), key(5));
+    let (older, newer) = (said(&mine, node(1), Time(0), 600, 10_000), said(&other, node(1), Time(0), 60, 10_000));
+    let mut core = Prover::new(node(1), able());
+    for (signed, left_ms) in [(older.clone(), 60_000), (newer.clone(), 120_000)] {
+        core.handle(Time(0), prover::Input::Score { signed: Box::new(signed), left_ms });
+    }
+    let shown = |core: &mut Prover, now: Time, to: NodeId| {
+        core.handle(now, prover::Input::Gateway { holder: holder(to), configured: true });
+        let bid = asked(core).into_iter().find_map(|(_, tag, request)| match request {
+            Request::Bid(bid) => Some((tag, bid.score.map(|score| *score))),
+            _ => None,
+        });
+        let (tag, score) = bid.unwrap();
+        core.handle(now, prover::Input::Answered { tag, response: Some(Response::Wait { retry_ms: 3_600_000 }) });
+        score
+    };
+    assert_eq!(shown(&mut core, Time(0), id_of(&mine)), Some(older));
+    assert_eq!(shown(&mut core, Time(60_000), id_of(&key(6))), Some(newer));
+    assert_eq!(shown(&mut core, Time(120_000), id_of(&key(7))), None);
+}

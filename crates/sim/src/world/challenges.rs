@@ -1,0 +1,87 @@
+//! Challenges and scores in a world that has them, and what they cost.
+
+use std::collections::BTreeMap;
+
+use manyhands_core::requester::{AskId, Input};
+use manyhands_proto::limits::EPOCH_S;
+use manyhands_proto::message::Response;
+use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Score, encode};
+
+use super::{Happening, World, job_number};
+use crate::oracle::{Claim, segment_reference};
+use crate::record::Scoring;
+
+/// The job that all challenges are said to be of, where a job is asked for by number.
+pub(super) const CHALLENGE: u32 = u32::MAX;
+
+/// Running the pinned guest for one segment and storing it.
+const MAKE_MS: u64 = 500;
+
+/// The blob of such a segment: a fifth of Table 2's at 2^16, as the guest touches little memory (own measurement: 27 kB at 2^16).
+const BLOB_BYTES: u64 = 27_000;
+
+/// A score is told to the network when what was last told of its peer is this old, as in the daemon.
+const TELL_AGAIN_S: u64 = EPOCH_S / 2;
+
+/// The key and signature of a score, in bytes: with postcard's length of the signature.
+const SIGNATURE_BYTES: u64 = 65;
+
+/// What is under way, and what there was.
+#[derive(Debug, Default)]
+pub(super) struct Challenges {
+    gateways: BTreeMap<JobId, u32>,
+    /// When what size was last told, of each peer by each verifier.
+    told: BTreeMap<(NodeId, NodeId), (Po2, u64)>,
+    pub(super) figures: Scoring,
+}
+
+impl Challenges {
+    /// The number of a lease's job.
+    pub(super) fn number(&self, id: &JobId) -> u32 {
+        if self.gateways.contains_key(id) { CHALLENGE } else { job_number(id) }
+    }
+
+    /// Adds what a slot was busy for.
+    pub(super) fn busy(&mut self, job: u32, ms: u64) {
+        let busy = if job == CHALLENGE { &mut self.figures.challenge_ms } else { &mut self.figures.work_ms };
+        *busy = busy.saturating_add(ms);
+    }
+
+    fn tells(&mut self, score: &Score) -> bool {
+        let key = (score.peer, score.verifier);
+        let is_old =
+            |(po2, at_s): &(Po2, u64)| *po2 < score.po2 || score.issued_s.saturating_sub(*at_s) >= TELL_AGAIN_S;
+        let is_told = self.told.get(&key).is_none_or(is_old);
+        if is_told {
+            self.told.insert(key, (score.po2, score.issued_s));
+        }
+        is_told
+    }
+}
+
+impl World<'_> {
+    pub(super) fn challenge(&mut self, gateway: u32, id: JobId) {
+        self.challenges.gateways.insert(id, gateway);
+        self.challenges.figures.challenges += 1;
+        self.later(MAKE_MS, Happening::Challenged { gateway, id });
+    }
+
+    pub(super) fn challenged(&mut self, gateway: u32, id: JobId) -> Result<(), String> {
+        let blob = BlobRef { reference: segment_reference(CHALLENGE, 0), size_bytes: BLOB_BYTES };
+        self.tell_gateway(gateway, Input::Challenged { id, made: Ok((blob, Claim::new(CHALLENGE, 0))) })
+    }
+
+    pub(super) fn challenge_over(&mut self, id: &JobId) {
+        self.challenges.gateways.remove(id);
+    }
+
+    /// A score tells this gateway nothing that it does not know; the others here do not trust it, but hear it.
+    pub(super) fn scored(&mut self, ask: Option<AskId>, score: &Score) -> Result<(), String> {
+        self.challenges.figures.signed += 1;
+        if self.challenges.tells(score) {
+            self.challenges.figures.told += 1;
+            self.challenges.figures.told_bytes += encode(score).len() as u64 + SIGNATURE_BYTES;
+        }
+        ask.map_or(Ok(()), |ask| self.reply(ask, Some(Response::Ok)))
+    }
+}
