@@ -407,6 +407,7 @@ impl<P: ProofSystem> Requester<P> {
             return self.answer(ask, Response::Refused { reason, retry_ms: self.policy.block_ms });
         }
         if busy == 0 && bid.slots_free > 0 {
+            self.lose_challenge(now, &node);
             self.peers.idle(now, &node);
         }
         let is_idle = !self.jobs.values().any(Job::is_open);

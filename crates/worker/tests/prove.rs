@@ -25,7 +25,7 @@ fn a_proof_verifies_under_its_lease_and_no_other_whatever_the_environment_says()
     assert!(!profile.exists());
 
     let last = &segments[1];
-    let reports = worker.run(&Task::Prove { segment: last.blob.clone(), nonce: Some(nonce(1)) });
+    let reports = worker.run(&Task::Prove { segment: last.blob.clone(), nonce: nonce(1) });
     assert!(reports.iter().any(|report| matches!(report, Report::Progress { cpu_ms } if *cpu_ms > 0)), "no progress");
     let Some(Report::Receipt { receipt, elapsed_ms }) = reports.last() else { panic!("{:?}", reports.last()) };
     assert!(*elapsed_ms > 0);
@@ -56,7 +56,7 @@ fn hostile_inputs_cost_a_task_and_not_the_worker() {
     let mut worker = Worker::start(&[], &[]);
     let (segments, _, _) = worker.execute(&two_segments());
     let honest = &segments[1].blob;
-    let prove = |segment: &[u8]| Task::Prove { segment: ByteBuf::from(segment), nonce: Some(nonce(1)) };
+    let prove = |segment: &[u8]| Task::Prove { segment: ByteBuf::from(segment), nonce: nonce(1) };
     for bytes in [&[][..], b"\x01garbage", &honest[..honest.len() / 2], &[honest.as_slice(), &[0]].concat()] {
         assert!(matches!(worker.fail(&prove(bytes)), Failure::Input(_)));
     }

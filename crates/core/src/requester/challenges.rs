@@ -236,6 +236,7 @@ impl<P: ProofSystem> Requester<P> {
             }
         }
         self.forget_challenge(lease.job);
+        self.refuse_if_blocked(now, &node);
         true
     }
 
@@ -258,6 +259,18 @@ impl<P: ProofSystem> Requester<P> {
         let refusal = Refusal { blame: Blame::Peer, reason };
         self.out.event(Event::Refused { lease: lease_of(id), node, refusal });
         self.forget_challenge(id);
+        self.refuse_if_blocked(now, &node);
+    }
+
+    /// Ends a challenge that its node does not know of, as it says that all its slots are free: the answer was lost, or it restarted. Not one
+    /// that was just heard of, whose result may be overtaken by the bid that follows it.
+    pub(super) fn lose_challenge(&mut self, now: Time, node: &NodeId) {
+        let grace_ms = self.policy.heartbeat_ms.saturating_mul(2);
+        let Some(id) = self.challenges.by_node.get(node).copied() else { return };
+        let stage = self.challenges.by_id.get(&id).map(|challenge| &challenge.stage);
+        if matches!(stage, Some(Stage::Running(lent)) if now.since(lent.heard) >= grace_ms) {
+            self.forget_challenge(id);
+        }
     }
 
     /// Ends the challenge of a node that is gone.

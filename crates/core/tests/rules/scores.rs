@@ -310,6 +310,21 @@ fn a_challenge_that_is_not_met_costs_standing() {
 }
 
 #[test]
+fn a_challenge_whose_answer_was_lost_is_nobodys_fault() {
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    desk.wait(5_000);
+    let early = desk.bid(node(1));
+    assert_eq!(desk.answer(early), Response::Wait { retry_ms: desk.policy.retry_ms });
+    assert!(desk.core.challenged().next().is_some(), "its result may be on its way");
+    desk.wait(2 * desk.policy.heartbeat_ms);
+    let again = desk.bid(node(1));
+    assert!(desk.is_over(lease.id.job));
+    assert_eq!(desk.answer(again), Response::Wait { retry_ms: desk.policy.retry_ms });
+    assert!(!desk.core.peers().get(&node(1)).unwrap().is_blocked(desk.now));
+}
+
+#[test]
 fn a_challenge_whose_node_is_gone_or_whose_segment_cannot_be_made_leaves_nothing() {
     let (mut desk, ask) = idle_desk();
     let (id, _) = desk.challenge();
