@@ -1,6 +1,6 @@
 //! Challenges and scores in a world that has them, and what they cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_core::requester::{AskId, Input};
 use manyhands_proto::limits::EPOCH_S;
@@ -29,7 +29,8 @@ const SIGNATURE_BYTES: u64 = 65;
 /// What is under way, and what there was.
 #[derive(Debug, Default)]
 pub(super) struct Challenges {
-    gateways: BTreeMap<JobId, u32>,
+    /// All that there were: receipts and stops of one that is over may still be on their way.
+    known: BTreeSet<JobId>,
     /// When what size was last told, of each peer by each verifier.
     told: BTreeMap<(NodeId, NodeId), (Po2, u64)>,
     pub(super) figures: Scoring,
@@ -38,7 +39,7 @@ pub(super) struct Challenges {
 impl Challenges {
     /// The number of a lease's job.
     pub(super) fn number(&self, id: &JobId) -> u32 {
-        if self.gateways.contains_key(id) { CHALLENGE } else { job_number(id) }
+        if self.known.contains(id) { CHALLENGE } else { job_number(id) }
     }
 
     /// Adds what a slot was busy for.
@@ -61,7 +62,7 @@ impl Challenges {
 
 impl World<'_> {
     pub(super) fn challenge(&mut self, gateway: u32, id: JobId) {
-        self.challenges.gateways.insert(id, gateway);
+        self.challenges.known.insert(id);
         self.challenges.figures.challenges += 1;
         self.later(MAKE_MS, Happening::Challenged { gateway, id });
     }
@@ -69,10 +70,6 @@ impl World<'_> {
     pub(super) fn challenged(&mut self, gateway: u32, id: JobId) -> Result<(), String> {
         let blob = BlobRef { reference: segment_reference(CHALLENGE, 0), size_bytes: BLOB_BYTES };
         self.tell_gateway(gateway, Input::Challenged { id, made: Ok((blob, Claim::new(CHALLENGE, 0))) })
-    }
-
-    pub(super) fn challenge_over(&mut self, id: &JobId) {
-        self.challenges.gateways.remove(id);
     }
 
     /// A score tells this gateway nothing that it does not know; the others here do not trust it, but hear it.

@@ -254,7 +254,8 @@ impl World<'_> {
             Command::Announce { job, po2, .. } => self.announce(gateway, &job, po2),
             Command::Answer { ask, response } => return self.reply(ask, Some(response)),
             Command::Challenge { id, .. } => self.challenge(gateway, id),
-            Command::ChallengeOver { id } => self.challenge_over(&id),
+            // Nothing is stored here.
+            Command::ChallengeOver { .. } => {}
             Command::Score { ask, score } => return self.scored(ask, &score),
             Command::Drop { ask } => return self.reply(ask, None),
             Command::Cancel { node, lease } => {
