@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::core::upgrade::Version;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
@@ -66,7 +67,12 @@ pub(crate) fn swarm(identity: &Identity, config: &NetConfig) -> Result<Swarm<Beh
         .map_err(|source| setup("name resolution (/etc/resolv.conf)", source))?
         .with_behaviour(|_| behaviour)
         .map_err(|never| match never {})?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(config.limits.idle_timeout))
+        // One round trip of the line for a question and its answer, not two: the first bytes of a new stream do not wait until its
+        // protocol is agreed on. A peer that does not speak it says so where the answer would be.
+        .with_swarm_config(|swarm| {
+            let lazy = swarm.with_substream_upgrade_protocol_override(Version::V1Lazy);
+            lazy.with_idle_connection_timeout(config.limits.idle_timeout)
+        })
         .with_connection_timeout(config.limits.dial_timeout)
         .build();
     Ok(swarm)

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::io;
 use std::time::Instant;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
     Event, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
@@ -186,6 +188,13 @@ fn failure(error: &OutboundFailure) -> RequestError {
         OutboundFailure::DialFailure => RequestError::NotConnected,
         OutboundFailure::Timeout => RequestError::Timeout,
         OutboundFailure::UnsupportedProtocols => RequestError::Unsupported,
+        OutboundFailure::Io(error) if is_unsupported(error) => RequestError::Unsupported,
         OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => RequestError::Closed,
     }
+}
+
+/// Whether a stream broke because the peer does not speak its protocol. The first read says so, since streams are opened lazily.
+fn is_unsupported(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>());
+    matches!(inner, Some(NegotiationError::Failed))
 }
