@@ -78,7 +78,17 @@ impl Bids {
     /// Holds a bid; `place` says where the node stands in a class, if it is able at all.
     pub(crate) fn hold(&mut self, node: NodeId, ask: AskId, until: Time, place: impl Fn(Class, u64) -> Option<Place>) {
         self.arrivals += 1;
-        let mut held = Held { ask, until, arrival: self.arrivals, places: Vec::new() };
+        self.insert(node, Held { ask, until, arrival: self.arrivals, places: Vec::new() }, place);
+    }
+
+    /// Orders the bid of a node anew, if one waits; it keeps its arrival. Tells whether one does.
+    pub(crate) fn place_again(&mut self, node: &NodeId, place: impl Fn(Class, u64) -> Option<Place>) -> bool {
+        let Some(held) = self.remove(node) else { return false };
+        self.insert(*node, Held { places: Vec::new(), ..held }, place);
+        true
+    }
+
+    fn insert(&mut self, node: NodeId, mut held: Held, place: impl Fn(Class, u64) -> Option<Place>) {
         for (class, ranked) in &mut self.by_class {
             if let Some(place) = place(*class, held.arrival) {
                 ranked.side(place.footing).insert((place.rank, node));

@@ -171,6 +171,8 @@ pub struct PeerBook {
     pub(crate) changed: BTreeSet<NodeId>,
     /// Whose scores count no more, which those who keep scores are to be told.
     pub(crate) suspended: BTreeSet<NodeId>,
+    /// Whose place among those that wait for work may have changed.
+    pub(crate) moved: BTreeSet<NodeId>,
     newcomers: LossRate,
     all: LossRate,
 }
@@ -276,6 +278,7 @@ impl PeerBook {
             peer.delivered = peer.delivered.saturating_add(1);
             peer.stumbles = 0;
             peer.observe(kind, po2, elapsed_ms);
+            self.moved.insert(*node);
         }
     }
 

@@ -98,8 +98,8 @@ pub struct Requester<P: ProofSystem> {
     plan: Plan,
     /// Jobs whose units' wants may have changed since the last dispatch.
     touched: BTreeSet<JobId>,
-    /// The node whose bid came since the last dispatch.
-    bidder: Option<NodeId>,
+    /// Nodes whose bids came or were ordered anew since the last dispatch.
+    bidders: BTreeSet<NodeId>,
     out: Outbox<P>,
 }
 
@@ -146,7 +146,7 @@ impl<P: ProofSystem> Requester<P> {
             challenges: challenges::Challenges::default(),
             plan: Plan::default(),
             touched: BTreeSet::new(),
-            bidder: None,
+            bidders: BTreeSet::new(),
             out: Outbox { commands: VecDeque::new(), events: VecDeque::new() },
         }
     }
@@ -246,10 +246,7 @@ impl<P: ProofSystem> Requester<P> {
             Input::Located { node, addresses } => self.peers.locate(now, node, addresses, &self.policy),
             Input::Gone { node } => self.gone(now, node),
             Input::Rule { node, ruling } => self.rule(now, node, ruling),
-            Input::Shown { node, shown } => {
-                self.show(now, &node, &shown);
-                self.place_again(now, &node);
-            }
+            Input::Shown { node, shown } => self.show(now, &node, &shown),
             Input::Recall { node, standing } => self.peers.recall(now, node, standing, &self.policy),
             Input::Misbehaved { node, reason } => {
                 self.peers.heard(now, node, &self.policy);
@@ -375,7 +372,7 @@ impl<P: ProofSystem> Requester<P> {
                     self.answer(ask, Response::Stale);
                 }
                 // Its slot is free now, perhaps for a bid that overtook this word.
-                self.bidder = Some(node).filter(|node| self.bids.get(node).is_some());
+                self.bidders.insert(node);
             }
             Input::Fail { node, lease, reason, ask } => {
                 self.peers.heard(now, node, &self.policy);

@@ -4,9 +4,10 @@
 use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::score::{Score, Work};
 use manyhands_proto::unit::UnitKind;
-use manyhands_proto::{NodeId, Po2};
+use manyhands_proto::{Binding, BlobRef, NodeId, Po2};
 use manyhands_vbs::{CheckedScore, Source};
 
+use crate::binder::Binder;
 use crate::job::{LeaseRecord, Receipted};
 use crate::peers::{Peer, PeerBook};
 use crate::requester::Context;
@@ -71,6 +72,7 @@ impl PeerBook {
         if let Some(peer) = self.peers.get_mut(node) {
             let until = now.after(policy.score_ms);
             peer.hold(now, po2, Held { elapsed_ms, until, source: Source::Own });
+            self.moved.insert(*node);
         }
     }
 
@@ -80,6 +82,7 @@ impl PeerBook {
         if peer.suspended.is_none_or(|at| at < issued) {
             let score = shown.score.score();
             peer.hold(now, score.po2, Held { elapsed_ms: score.elapsed_ms, until, source: shown.source });
+            self.moved.insert(*node);
         }
     }
 
@@ -87,6 +90,7 @@ impl PeerBook {
     pub(crate) fn suspend(&mut self, now: Time, node: &NodeId) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.suspended = Some(now);
+            self.moved.insert(*node);
             if !peer.scores.is_empty() {
                 peer.scores.clear();
                 self.suspended.insert(*node);
@@ -95,8 +99,35 @@ impl PeerBook {
     }
 }
 
-/// The score of a verified segment that took `took_ms` on this gateway's clock; nothing if it is no benchmark: kept over a restart, or
-/// private, so that nobody else may see its receipt.
+/// A proof that was verified, and what it was asked for.
+pub(crate) struct Proved {
+    pub(crate) peer: NodeId,
+    pub(crate) po2: Po2,
+    pub(crate) receipt: BlobRef,
+    pub(crate) work: Work,
+    pub(crate) index: u32,
+    pub(crate) binding: Binding,
+}
+
+/// What `verifier` says of a proof that took `took_ms` on its clock; nothing of one that took longer than a score counts.
+pub(crate) fn score(
+    now: Time,
+    proved: Proved,
+    took_ms: u64,
+    verifier: NodeId,
+    policy: &Policy,
+    binder: &Binder,
+) -> Option<Score> {
+    let Proved { peer, po2, receipt, work, index, binding } = proved;
+    let issued_s = binder.unix_s(now);
+    let expires_s = issued_s.saturating_add(policy.score_ms / 1000);
+    let is_scored = policy.score_ms > 0 && (1..=EPOCH_S * 1000).contains(&took_ms);
+    let elapsed_ms = took_ms;
+    is_scored.then_some(Score { peer, verifier, po2, elapsed_ms, receipt, work, index, binding, issued_s, expires_s })
+}
+
+/// The score of a job's verified segment; nothing if it is no benchmark: kept over a restart, or private, so that nobody else may see its
+/// receipt.
 pub(crate) fn score_of<P: ProofSystem>(
     result: &Receipted,
     record: &LeaseRecord,
@@ -104,18 +135,7 @@ pub(crate) fn score_of<P: ProofSystem>(
     cx: &Context<'_, P>,
 ) -> Option<Score> {
     let binding = record.binding.filter(|_| result.lease.unit.kind() == UnitKind::Prove && !cx.is_private)?;
-    let issued_s = cx.binder.unix_s(cx.now);
-    let is_scored = cx.policy.score_ms > 0 && (1..=EPOCH_S * 1000).contains(&took_ms);
-    is_scored.then(|| Score {
-        peer: result.node,
-        verifier: cx.me.node,
-        po2,
-        elapsed_ms: took_ms,
-        receipt: result.receipt,
-        work: Work::Job,
-        index: result.lease.unit.range().start,
-        binding,
-        issued_s,
-        expires_s: issued_s.saturating_add(cx.policy.score_ms / 1000),
-    })
+    let index = result.lease.unit.range().start;
+    let proved = Proved { peer: result.node, po2, receipt: result.receipt, work: Work::Job, index, binding };
+    score(cx.now, proved, took_ms, cx.me.node, cx.policy, cx.binder)
 }

@@ -4,19 +4,16 @@
 //! back. Beside each bid stands the time of a question that takes the gateway no thought: a heartbeat of a lease that does not exist.
 #![allow(clippy::print_stdout)]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use manyhands_core::Outcome;
 use manyhands_e2e::gateway::{TestGateway, config};
-use manyhands_e2e::villain::{Hands, Villain};
+use manyhands_e2e::villain::{Hands, Villain, vouched};
 use manyhands_e2e::{guest, tiny_input};
 use manyhands_net::{Identity, peer_text};
-use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::message::Response;
-use manyhands_proto::score::Work;
-use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, NodeId, Po2, Reference, Score, SignedScore, Unit};
-use manyhands_vbs::sign;
+use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, Po2, Reference, Unit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -53,7 +50,8 @@ async fn measure(what: &str, address: &str, verifier: &Identity, nodes: usize) -
             ensure!(node.beat(nothing).await? == Response::Stale);
             trip = trip.min(asked.elapsed());
         }
-        let score = vouched(verifier, node.id())?;
+        let receipt = BlobRef { reference: Reference(node.id().0), size_bytes: 221_000 };
+        let score = vouched(verifier, node.id(), Po2::try_from(16)?, 30_000, receipt, Binding::default())?;
         let asked = Instant::now();
         let answer = node.bid_showing(score).await?;
         let took = asked.elapsed();
@@ -73,24 +71,6 @@ async fn measure(what: &str, address: &str, verifier: &Identity, nodes: usize) -
     println!("  bid to lease:               {}", shown(bids));
     println!("  beyond the round trip:      {} (goal: under 5 ms)", shown(beyond));
     Ok(())
-}
-
-/// What the verifier says of a node that proves 2^16 in half a minute.
-fn vouched(verifier: &Identity, node: NodeId) -> Result<SignedScore> {
-    let issued_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let score = Score {
-        peer: node,
-        verifier: verifier.node_id(),
-        po2: Po2::try_from(16)?,
-        elapsed_ms: 30_000,
-        receipt: BlobRef { reference: Reference(node.0), size_bytes: 221_000 },
-        work: Work::Benchmark,
-        index: 0,
-        binding: Binding { epoch: Binding::epoch_at(issued_s), ..Binding::default() },
-        issued_s,
-        expires_s: issued_s + EPOCH_S,
-    };
-    Ok(sign(score, |bytes| verifier.sign(bytes)))
 }
 
 /// The address of a line to `address`, a multiaddress over TCP, on which all that is sent arrives [`ONE_WAY`] later.

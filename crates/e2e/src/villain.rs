@@ -87,20 +87,8 @@ impl Villain {
 
     /// Says a score of somebody, as if it had seen his proof. The epoch is that of `binding`'s making.
     pub fn vouches_for(&self, peer: NodeId, receipt: &[u8], binding: Binding) -> Result<SignedScore> {
-        let issued_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-        let score = Score {
-            peer,
-            verifier: self.id(),
-            po2: Po2::try_from(15)?,
-            elapsed_ms: 1_000,
-            receipt: self.store.put_blob(&Owner::new("loot")?, receipt)?,
-            work: Work::Job,
-            index: 0,
-            binding,
-            issued_s,
-            expires_s: issued_s + EPOCH_S,
-        };
-        Ok(sign(score, |bytes| self.identity.sign(bytes)))
+        let receipt = self.store.put_blob(&Owner::new("loot")?, receipt)?;
+        vouched(&self.identity, peer, Po2::try_from(15)?, 1_000, receipt, binding)
     }
 
     /// Keeps a blob that it will be asked for.
@@ -135,6 +123,34 @@ impl Villain {
     pub async fn claim(&self, lease: LeaseId, receipt: BlobRef) -> Option<Response> {
         self.net.request(self.gateway, Request::Done { lease, receipt, elapsed_ms: 1 }).await.ok()
     }
+}
+
+/// What `verifier` says now of a proof of `peer`'s, seen or not.
+///
+/// # Errors
+/// The clock stands before 1970.
+pub fn vouched(
+    verifier: &Identity,
+    peer: NodeId,
+    po2: Po2,
+    elapsed_ms: u64,
+    receipt: BlobRef,
+    binding: Binding,
+) -> Result<SignedScore> {
+    let issued_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let score = Score {
+        peer,
+        verifier: verifier.node_id(),
+        po2,
+        elapsed_ms,
+        receipt,
+        work: Work::Job,
+        index: 0,
+        binding,
+        issued_s,
+        expires_s: issued_s + EPOCH_S,
+    };
+    Ok(sign(score, |bytes| verifier.sign(bytes)))
 }
 
 async fn prove(segment: &[u8], nonce: Nonce) -> Result<Vec<u8>> {

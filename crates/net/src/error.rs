@@ -84,7 +84,7 @@ pub enum NetError {
     },
     /// A notice of ours breaks the protocol: it is outside its limits, or names another gateway.
     #[error(
-        "a job notice cannot be published: it is outside the protocol's limits or names another gateway than this node"
+        "a job notice or score cannot be published: it is outside the protocol's limits or names another than this node"
     )]
     NoticeInvalid,
     /// No connected peer listens to notices; publish again once there are peers.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::{Node, PATIENCE, TCP, Villain, notice, pair};
 use manyhands_net::{NetError, NetEvent, Offence};
-use manyhands_proto::{NodeId, encode};
+use manyhands_proto::score::{Signature, Work};
+use manyhands_proto::{Binding, BlobRef, NodeId, Po2, Reference, Score, Seed, SignedScore, encode};
 
 #[tokio::test]
 async fn a_notice_passes_through_the_middle() {
@@ -19,6 +20,47 @@ async fn a_notice_passes_through_the_middle() {
     c.net.dial(&b.holder().await).await.unwrap();
     b.wait_connected(c.id()).await;
     assert_eq!(repeat_until(&mut a, &mut c).await, a.id());
+}
+
+#[tokio::test]
+async fn a_score_passes_through_the_middle() {
+    let (a, mut b) = pair(TCP).await;
+    let mut c = Node::on(TCP).await;
+    a.net.block(c.id()).await;
+    c.net.block(a.id()).await;
+    c.net.dial(&b.holder().await).await.unwrap();
+    b.wait_connected(c.id()).await;
+    for index in 0..200 {
+        let said = score(a.id(), index);
+        match a.net.publish_score(&said).await {
+            Ok(()) | Err(NetError::NobodyListens) => {}
+            Err(error) => panic!("{error}"),
+        }
+        while let Ok(event) = tokio::time::timeout(Duration::from_millis(300), c.events.recv()).await {
+            if let Some(NetEvent::Score { signed }) = event {
+                assert_eq!(*signed, score(a.id(), signed.score.index));
+                return;
+            }
+        }
+    }
+    panic!("no score came");
+}
+
+/// A score as it travels. Whether the signature is the verifier's is for the scoreboard to check, not for the network.
+fn score(verifier: NodeId, index: u32) -> SignedScore {
+    let score = Score {
+        peer: NodeId([9; 32]),
+        verifier,
+        po2: Po2::try_from(16).unwrap(),
+        elapsed_ms: 28_000,
+        receipt: BlobRef { reference: Reference([3; 32]), size_bytes: 221_000 },
+        work: Work::Job,
+        index,
+        binding: Binding { seed: Seed([4; 16]), epoch: 248_000 },
+        issued_s: 1_785_600_100,
+        expires_s: 1_785_607_300,
+    };
+    SignedScore { score, signature: Signature([5; 64]) }
 }
 
 /// Publishes new notices on `from` until one arrives at `to`; subscriptions need a moment to become known.

@@ -7,27 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manyhands_core::scores::Shown;
-use manyhands_proto::limits::{EPOCH_S, SCORE_BYTES_MAX};
+use manyhands_proto::limits::SCORE_BYTES_MAX;
 use manyhands_proto::{NodeId, Reference, Score, SignedScore, decode, encode};
 use manyhands_vbs::{Board, CheckedScore, ScoreError, Source, Trust};
 
 use crate::clock::unix_s;
 
-/// How often a board that has changed is written: what a power cut may cost are challenges.
-const SAVE: Duration = Duration::from_secs(30);
+/// How often a board that has changed is written as a whole: one of 15,000 nodes has some 3 MB. What a power cut may cost are trials.
+const SAVE: Duration = Duration::from_secs(300);
 
 /// What a board's file begins with.
 const HEAD: &[u8] = b"manyhands scores 1\n";
-
-/// A peer's score is told to the network when the last one that was told is this old: half of what it counts for, so that there is always
-/// a valid one, and the gossip stays small.
-const TELL_AGAIN_S: u64 = EPOCH_S / 2;
 
 /// The board and its file. Clones share both.
 #[derive(Debug, Clone)]
 pub(crate) struct Scoreboard {
     held: Arc<Mutex<Held>>,
-    path: PathBuf,
+    path: Arc<Mutex<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -52,11 +48,17 @@ impl Scoreboard {
                 tracing::warn!(path = %path.display(), %error, "the scoreboard cannot be read; it is begun anew")
             }
         }
-        Self { held: Arc::new(Mutex::new(Held { board, is_changed: false })), path }
+        // It is written anew soon, without what has expired or was cut short.
+        Self { held: Arc::new(Mutex::new(Held { board, is_changed: true })), path: Arc::new(Mutex::new(path)) }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file, for one writer at a time. Nobody who waits for the board waits for the disk.
+    fn file(&self) -> MutexGuard<'_, PathBuf> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a score in. Returns whether it is news.
@@ -103,17 +105,6 @@ impl Scoreboard {
         held.board.iter().map(|score| *score.score()).find(|score| score.receipt.reference == *receipt)
     }
 
-    /// Whether the network is to hear of this score: the last one that it heard of is old, or there is none.
-    pub(crate) fn is_to_be_told(&self, score: &Score) -> bool {
-        let held = self.held();
-        let of_this = |kept: &&CheckedScore| {
-            let kept = kept.score();
-            kept.verifier == score.verifier && kept.po2 >= score.po2
-        };
-        let newest = held.board.of(&score.peer).filter(of_this).map(|kept| kept.score().issued_s).max();
-        newest.is_none_or(|issued_s| score.issued_s.saturating_sub(issued_s) >= TELL_AGAIN_S)
-    }
-
     /// Takes back what `me` said of these nodes.
     pub(crate) fn suspend(&self, nodes: &[NodeId], me: &NodeId) {
         let mut held = self.held();
@@ -137,47 +128,65 @@ impl Scoreboard {
             let board = self.clone();
             let saved = tokio::task::spawn_blocking(move || board.save()).await;
             if let Ok(Err(error)) = saved {
-                tracing::warn!(path = %self.path.display(), %error, "the scoreboard cannot be written; trying again");
+                tracing::warn!(%error, "the scoreboard cannot be written; trying again");
             }
         }
+    }
+
+    /// Takes in what a gateway said of this node, and adds it to the file at once.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn keep(&self, signed: SignedScore) -> io::Result<()> {
+        let record = record(&signed)?;
+        self.hear(signed);
+        let path = self.file();
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&*path)?;
+        let head = if file.metadata()?.len() == 0 { HEAD } else { &[] };
+        file.write_all(&[head, &record].concat())
     }
 
     /// Writes the board down for the last time.
     pub(crate) fn close(&self) {
         if let Err(error) = self.save() {
-            tracing::warn!(path = %self.path.display(), %error, "the scoreboard cannot be written");
+            tracing::warn!(%error, "the scoreboard cannot be written");
         }
     }
 
     /// Writes the board down, if it has changed.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let kept = {
+        let path = self.file();
+        let mut bytes = HEAD.to_vec();
+        {
             let mut held = self.held();
             held.board.expire(unix_s());
             if !std::mem::take(&mut held.is_changed) {
                 return Ok(());
             }
-            held.board.iter().cloned().collect::<Vec<_>>()
-        };
-        write(&self.path, &kept).inspect_err(|_| self.held().is_changed = true)
+            for score in held.board.iter() {
+                bytes.extend(record(score.signed())?);
+            }
+        }
+        write(&path, &bytes).inspect_err(|_| self.held().is_changed = true)
     }
 }
 
-fn write(path: &Path, scores: &[CheckedScore]) -> io::Result<()> {
+/// A score as it stands in the file: its length, then itself.
+fn record(signed: &SignedScore) -> io::Result<Vec<u8>> {
+    let bytes = encode(signed);
+    let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
+    Ok([&length.to_le_bytes()[..], &bytes].concat())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut bytes = HEAD.to_vec();
-    for score in scores {
-        let record = encode(score.signed());
-        bytes.extend(u16::try_from(record.len()).map_err(io::Error::other)?.to_le_bytes());
-        bytes.extend(record);
-    }
     let mut file = File::create(&draft)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(draft, path)
 }
 
-/// The scores in a board's file, as far as they are signed; none if there is no file.
+/// The scores in a board's file, as far as they are signed; none if there is no file. Of one that a kill has cut short, those before the cut.
 ///
 /// # Errors
 /// The file cannot be read, or is no board.
@@ -191,8 +200,8 @@ pub fn read(path: &Path) -> io::Result<Vec<CheckedScore>> {
     let mut scores = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_le_bytes(*length));
-        let (record, after) = after.split_at_checked(length).ok_or_else(|| invalid("it ends early"))?;
-        let signed: SignedScore = decode(record, SCORE_BYTES_MAX).map_err(io::Error::other)?;
+        let Some((record, after)) = after.split_at_checked(length) else { break };
+        let Ok(signed) = decode::<SignedScore>(record, SCORE_BYTES_MAX) else { break };
         scores.extend(CheckedScore::check(signed));
         rest = after;
     }
@@ -217,7 +226,16 @@ mod tests {
         board.save().unwrap();
         assert_eq!(open().list().len(), 1);
         assert_eq!(open().shown(said.clone(), NodeId([1; 32])).unwrap().unwrap().source, Source::Own);
-        fs::write(&path, [HEAD, &[255, 0, 1]].concat()).unwrap();
+        let more = score(&gateway, NodeId([2; 32]), 16);
+        open().keep(more.clone()).unwrap();
+        assert_eq!(open().list().len(), 2, "it is added to what is there");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(open().list().len(), 1, "of one that was cut short what is whole");
+        fs::remove_file(&path).unwrap();
+        open().keep(more).unwrap();
+        assert_eq!(open().list().len(), 1, "without a file it is begun");
+        fs::write(&path, "nonsense").unwrap();
         assert!(open().list().is_empty());
         assert!(open().shown(said, NodeId([1; 32])).unwrap().is_none(), "what it does not know it said does not count");
     }
@@ -242,22 +260,5 @@ mod tests {
         faster.score.elapsed_ms -= 1;
         assert!(matches!(source(faster), Err(ScoreError::Forged { .. })));
         assert!(matches!(board.shown(own, NodeId([2; 32])), Err(ScoreError::AnothersScore { .. })));
-    }
-
-    #[test]
-    fn the_network_hears_of_a_node_once_an_hour() {
-        let dir = tempfile::tempdir().unwrap();
-        let gateway = Identity::generate();
-        let board = Scoreboard::open(dir.path().join("scores"), Trust::new(gateway.node_id(), Default::default()));
-        let first = score(&gateway, NodeId([1; 32]), 16);
-        assert!(board.is_to_be_told(&first.score));
-        board.add(CheckedScore::check(first.clone()).unwrap());
-        let again = |later_s, po2| {
-            let mut score = score(&gateway, NodeId([1; 32]), po2).score;
-            score.issued_s = first.score.issued_s + later_s;
-            board.is_to_be_told(&score)
-        };
-        assert!(!again(TELL_AGAIN_S - 1, 16) && !again(60, 15), "a larger size is known");
-        assert!(again(TELL_AGAIN_S, 16) && again(60, 17));
     }
 }

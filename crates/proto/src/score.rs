@@ -29,9 +29,9 @@ pub struct Score {
     pub verifier: NodeId,
     /// The size class.
     pub po2: Po2,
-    /// Milliseconds from the lease to the receipt's arrival, on the verifier's clock.
+    /// Milliseconds from the lease until the receipt was there and checked, on the verifier's clock.
     pub elapsed_ms: u64,
-    /// The receipt. The verifier keeps it until the score expires.
+    /// The receipt. The peer keeps it until it has another score of that size.
     pub receipt: BlobRef,
     /// What was proved.
     pub work: Work,

@@ -9,8 +9,10 @@
 
 pub mod board;
 pub mod signed;
+pub mod told;
 pub mod trust;
 
 pub use board::Board;
 pub use signed::{CheckedScore, ScoreError, sign};
+pub use told::Told;
 pub use trust::{Source, Trust};

@@ -6,7 +6,7 @@ use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::score::Work;
 use manyhands_proto::{Binding, BlobRef, NodeId, Po2, Reference, Score, Seed, SignedScore};
 use manyhands_vbs::board::Bounds;
-use manyhands_vbs::{Board, CheckedScore, ScoreError, Source, Trust, sign};
+use manyhands_vbs::{Board, CheckedScore, ScoreError, Source, Told, Trust, sign};
 use proptest::prelude::*;
 
 const NOW: u64 = 1_785_600_000;
@@ -143,4 +143,18 @@ fn strangers_fill_what_is_theirs_and_push_out_nobody_who_is_believed() {
     assert!(board.holds(&own) && board.holds(&named));
     assert!(board.add(NOW, checked(&key(2), peer(7), NOW - 600)), "a believed one finds room");
     assert_eq!(board.len(), 40);
+}
+
+/// A busy node is scored every few minutes: what counts is when the network heard of it, not when it was scored.
+#[test]
+fn the_network_hears_of_a_node_once_an_hour_and_of_a_larger_size_at_once() {
+    let mut told = Told::default();
+    let mut tells = |minute: u64, po2: u8| {
+        let mut score = score(&key(1), peer(1), NOW + 60 * minute);
+        score.po2 = Po2::try_from(po2).unwrap();
+        told.tells(&score)
+    };
+    let heard: Vec<u64> = (0..=180).step_by(4).filter(|minute| tells(*minute, 16)).collect();
+    assert_eq!(heard, [0, 60, 120, 180]);
+    assert!(!tells(184, 15) && tells(184, 17) && !tells(188, 16) && !tells(188, 17));
 }

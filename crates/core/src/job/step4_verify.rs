@@ -56,6 +56,13 @@ pub enum Check<P: ProofSystem> {
     },
 }
 
+/// Why a receipt of the size that was announced is not fetched, if it cannot be one.
+pub(crate) fn impossible(receipt: BlobRef) -> Option<Refusal> {
+    let reason = format!("it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}", receipt.size_bytes);
+    let is_possible = (1..=RECEIPT_BYTES_MAX).contains(&receipt.size_bytes);
+    (!is_possible).then_some(Refusal { blame: Blame::Peer, reason })
+}
+
 impl<P: ProofSystem> Job<P> {
     /// A node says that a lease is done. Its receipt is fetched and checked before the node gets an answer.
     pub(crate) fn claimed(
@@ -89,10 +96,8 @@ impl<P: ProofSystem> Job<P> {
         let elapsed_ms = elapsed_ms.min(cx.now.since(record.granted));
         record.status = LeaseStatus::Checking { ask: Some(ask), receipt, elapsed_ms, is_here: false };
         self.reindex(lease.unit, cx.policy);
-        if receipt.size_bytes == 0 || receipt.size_bytes > RECEIPT_BYTES_MAX {
-            let reason =
-                format!("it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}", receipt.size_bytes);
-            return self.checked(node, lease, Err(Refusal { blame: Blame::Peer, reason }), cx);
+        if let Some(refusal) = impossible(receipt) {
+            return self.checked(node, lease, Err(refusal), cx);
         }
         if let Some(check) = self.check_of(node, lease) {
             cx.out.command(Command::Collect { node, is_here: false, lease, receipt, check });

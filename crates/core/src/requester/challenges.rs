@@ -2,17 +2,18 @@
 //! pinned benchmark guest. Serves steps III and IV; a trial on a job's own segment (`scores.rs`) is preferred.
 //!
 //! A challenge looks like any other lease to its node, with a job id that nobody else has. Its clock runs on the gateway's side, from the
-//! lease to the receipt's arrival.
+//! lease until the receipt is checked.
 
 use std::collections::BTreeMap;
 
-use manyhands_proto::limits::RECEIPT_BYTES_MAX;
 use manyhands_proto::message::{Blame, Lease, Response};
-use manyhands_proto::score::{Score, Work};
+use manyhands_proto::score::Work;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{Binding, BlobRef, JobId, LeaseId, NodeId, Nonce, Po2, Unit};
 
 use super::{AskId, Command, Event, Requester};
+use crate::job::step4_verify::impossible;
+use crate::scores::{Proved, score};
 use crate::text::clip;
 use crate::time::Earliest;
 use crate::timers::Wake;
@@ -162,17 +163,13 @@ impl<P: ProofSystem> Requester<P> {
                 let (claim, po2) = (lent.claim.clone(), challenge.po2);
                 let nonce = Some(Nonce::bound(node, UNIT.range().start, challenge.binding));
                 challenge.stage = Stage::Checking { lent: lent.clone(), receipt, ask: Some(ask) };
-                if receipt.size_bytes == 0 || receipt.size_bytes > RECEIPT_BYTES_MAX {
-                    let reason = format!(
-                        "it announced a receipt of {} bytes; the limit is {RECEIPT_BYTES_MAX}",
-                        receipt.size_bytes
-                    );
-                    let refusal = Refusal { blame: Blame::Peer, reason };
-                    self.challenge_checked(now, node, lease, Err(refusal));
-                    return true;
+                match impossible(receipt) {
+                    Some(refusal) => drop(self.challenge_checked(now, node, lease, Err(refusal))),
+                    None => {
+                        let check = Check::Segment { index: UNIT.range().start, po2, nonce, claim };
+                        self.out.command(Command::Collect { node, is_here: false, lease, receipt, check });
+                    }
                 }
-                let check = Check::Segment { index: UNIT.range().start, po2, nonce, claim };
-                self.out.command(Command::Collect { node, is_here: false, lease, receipt, check });
             }
             // It asks again because the connection broke: the check goes on.
             Stage::Checking { ask: waiting, .. } => {
@@ -207,26 +204,21 @@ impl<P: ProofSystem> Requester<P> {
             return false;
         }
         let Some(challenge) = self.challenges.by_id.get(&lease.job).cloned() else { return false };
-        let Stage::Checking { lent, receipt, ask } = challenge.stage else { return true };
+        let Challenge { po2, binding, stage: Stage::Checking { lent, receipt, ask }, .. } = challenge else {
+            return true;
+        };
         let took_ms = now.since(lent.granted).max(1);
         match result {
             Ok(_) => {
-                self.peers.credit(now, &node, UnitKind::Prove, challenge.po2, took_ms, &self.policy);
-                let issued_s = self.binder.unix_s(now);
-                let score = Score {
-                    peer: node,
-                    verifier: self.me.node,
-                    po2: challenge.po2,
-                    elapsed_ms: took_ms,
-                    receipt,
-                    work: Work::Benchmark,
-                    index: UNIT.range().start,
-                    binding: challenge.binding,
-                    issued_s,
-                    expires_s: issued_s.saturating_add(self.policy.score_ms / 1000),
-                };
-                self.out.command(Command::Score { ask, score });
+                self.peers.credit(now, &node, UnitKind::Prove, po2, took_ms, &self.policy);
+                let (work, index) = (Work::Benchmark, UNIT.range().start);
+                let proved = Proved { peer: node, po2, receipt, work, index, binding };
+                match score(now, proved, took_ms, self.me.node, &self.policy, &self.binder) {
+                    Some(score) => self.out.command(Command::Score { ask, score }),
+                    None => ask.into_iter().for_each(|ask| self.answer(ask, Response::Ok)),
+                }
             }
+            Err(refusal) if refusal.blame == Blame::Network => return self.challenge_unfetched(now, lease, lent, ask),
             Err(refusal) => {
                 if refusal.blame == Blame::Peer {
                     self.peers.offend(now, &node, &refusal.reason, &self.policy);
@@ -237,6 +229,16 @@ impl<P: ProofSystem> Requester<P> {
         }
         self.forget_challenge(lease.job);
         self.refuse_if_blocked(now, &node);
+        true
+    }
+
+    /// The connection broke while a receipt was fetched, which is not the node's fault: it asks again, until the deadline.
+    fn challenge_unfetched(&mut self, now: Time, lease: LeaseId, lent: Lent<P>, ask: Option<AskId>) -> bool {
+        ask.into_iter().for_each(|ask| self.out.command(Command::Drop { ask }));
+        if let Some(challenge) = self.challenges.by_id.get_mut(&lease.job) {
+            challenge.stage = Stage::Running(Lent { heard: now, ..lent });
+            self.timers.add(now.after(self.policy.silence_ms), Wake::Challenge(lease.job));
+        }
         true
     }
 

@@ -57,22 +57,20 @@ impl<P: ProofSystem> Requester<P> {
     /// Holds a bid until a unit needs it.
     pub(super) fn hold_bid(&mut self, now: Time, node: NodeId, ask: AskId) {
         let until = now.after(self.policy.bid_hold_ms);
-        self.place_bid(now, node, ask, until);
-        self.timers.add(until, Wake::Bid(node));
-    }
-
-    /// Orders the bid of a node anew that said what it can do while it waited.
-    pub(super) fn place_again(&mut self, now: Time, node: &NodeId) {
-        if let Some(held) = self.bids.remove(node) {
-            self.place_bid(now, *node, held.ask, held.until);
-        }
-    }
-
-    fn place_bid(&mut self, now: Time, node: NodeId, ask: AskId, until: Time) {
         let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
         let place = |class, arrival| peers.get(&node).and_then(|peer| place(now, peer, policy, zkvm, class, arrival));
         self.bids.hold(node, ask, until, place);
-        self.bidder = Some(node);
+        self.bidders.insert(node);
+        self.timers.add(until, Wake::Bid(node));
+    }
+
+    /// Orders the bid of a node anew, if one waits: the node said what it can do, or what it is known for has changed.
+    pub(super) fn place_again(&mut self, now: Time, node: &NodeId) {
+        let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
+        let place = |class, arrival| peers.get(node).and_then(|peer| place(now, peer, policy, zkvm, class, arrival));
+        if self.bids.place_again(node, place) {
+            self.bidders.insert(*node);
+        }
     }
 
     /// Matches what has changed, and announces what is left.
@@ -80,6 +78,9 @@ impl<P: ProofSystem> Requester<P> {
         let changed = self.peers.take_changed();
         if !changed.is_empty() {
             self.out.event(Event::Standings { changed });
+        }
+        for node in std::mem::take(&mut self.peers.moved) {
+            self.place_again(now, &node);
         }
         let suspended = std::mem::take(&mut self.peers.suspended);
         if !suspended.is_empty() {
@@ -91,7 +92,7 @@ impl<P: ProofSystem> Requester<P> {
                 self.plan.note_wants(job);
             }
         }
-        let bidder = self.bidder.take();
+        let bidders = std::mem::take(&mut self.bidders);
         if !self.bids.is_empty() {
             self.index_wanted(now);
             if self.is_plan_stale(now) {
@@ -101,7 +102,7 @@ impl<P: ProofSystem> Requester<P> {
                 self.share_out(now, all);
             } else {
                 self.share_out(now, touched.iter().copied());
-                bidder.into_iter().for_each(|node| self.serve(now, &node));
+                bidders.iter().for_each(|node| self.serve(now, node));
             }
         }
         touched.into_iter().for_each(|job| self.announce(now, job));
@@ -280,8 +281,7 @@ impl<P: ProofSystem> Requester<P> {
                 is_anybody: found.is_anybody || strangers.is_anybody,
             };
         }
-        let best_ms = found.best.map(|(score, _)| score);
-        if let Some(pick) = self.pick_near(now, id, class, entry, best_ms).filter(|_| !is_copy) {
+        if let Some(pick) = self.pick_near(now, id, class, entry, found.best).filter(|_| !is_copy) {
             return pick;
         }
         match found.best.map(|(_, node)| node).or(found.last_resort) {
@@ -333,14 +333,23 @@ impl<P: ProofSystem> Requester<P> {
     }
 
     /// The node that made a unit's input, if it is about as good as the `best` other one: it need not fetch.
-    fn pick_near(&self, now: Time, id: JobId, class: Class, entry: &Entry<P>, best: Option<u64>) -> Option<Pick> {
+    fn pick_near(
+        &self,
+        now: Time,
+        id: JobId,
+        class: Class,
+        entry: &Entry<P>,
+        best: Option<(u64, NodeId)>,
+    ) -> Option<Pick> {
         let (kind, po2) = class;
+        let is_stranger = |peer: &Peer| peer.is_stranger(now, kind, po2, &self.policy);
+        let is_known = best.and_then(|(_, best)| self.peers.get(&best)).is_some_and(|best| !is_stranger(best));
         let suits = |node: &NodeId| {
-            let peer = self.peers.get(node)?;
+            let peer = self.peers.get(node).filter(|peer| !is_known || !is_stranger(peer))?;
             let offer = peer.capabilities.as_ref()?;
             let takes_ms = peer.predict_ms(&self.policy, kind, po2);
             let is_free = !peer.is_blocked(now) && has_free_slot(&self.peers, &self.holding, &self.policy, node);
-            let is_good = best.is_none_or(|best| takes_ms <= best.saturating_add(self.policy.near_gain_ms));
+            let is_good = best.is_none_or(|(best, _)| takes_ms <= best.saturating_add(self.policy.near_gain_ms));
             let is_good = is_good && is_able(offer, kind, po2) && !entry.worker_failures.contains_key(node);
             (peer.connected && is_free && is_good).then_some(takes_ms)
         };

@@ -6,6 +6,7 @@ use manyhands_core::Requester;
 use manyhands_core::Time;
 use manyhands_core::requester::AskId;
 use manyhands_proto::message::Lease;
+use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{LeaseId, NodeId, Nonce, Unit};
 
 use crate::book::{Book, LeaseRow, Stand, Status, UnitRow};
@@ -26,6 +27,7 @@ impl Book {
         assert_eq!(self.bids.remove(&node).map(|(ask, _)| ask), Some(ask), "{id} answers a bid that nobody holds");
         assert!(!core.peers().get(&node).unwrap().is_blocked(now), "{id} goes to a blocked node");
         assert!(self.has_free_slot(node), "{id} goes to a node without a free slot");
+        let scored = self.scored_waiting(core);
         let job = self.jobs.get_mut(&id.job).filter(|job| job.stand == Stand::Open).expect("a lease of an open job");
         let unit = job.units.get_mut(&id.unit).expect("a lease of a unit");
         let live = unit.live().count();
@@ -58,6 +60,12 @@ impl Book {
         let (is_late, is_slow, told) = (false, false, None);
         let peer = core.peers().get(&node).unwrap();
         let is_trial = peer.is_stranger(now, id.unit.kind(), po2(16), &self.policy);
+        // Only where nobody is too slow for a unit, this one has failed nobody, and it is no copy, which had better be another operator's. Whoever bid with a score that ends meanwhile keeps his place.
+        let bid_at = Time(now.0.saturating_sub(self.policy.bid_hold_ms));
+        let was_stranger = peer.is_stranger(bid_at, id.unit.kind(), po2(16), &self.policy);
+        if live == 0 && was_stranger && self.policy.gate_percent == 0 && unit.failures.is_empty() {
+            assert_eq!(scored.first(), None, "{id} goes to stranger {node}, for whom one with a score waits");
+        }
         let row = LeaseRow {
             node,
             granted: now,
@@ -74,6 +82,16 @@ impl Book {
         unit.leases.insert(id.attempt, row);
         forget_oldest(unit, self.policy.attempts_remembered);
         live > 0
+    }
+
+    /// Nodes with a score that could begin at once and wait for a unit, whichever it is.
+    fn scored_waiting(&self, core: &Requester<Fake>) -> Vec<NodeId> {
+        let is_scored = |node: &NodeId| {
+            let peer = core.peers().get(node).unwrap();
+            let is_stranger = peer.is_stranger(self.now, UnitKind::Prove, po2(16), &self.policy);
+            !is_stranger && !peer.is_blocked(self.now) && self.has_free_slot(*node)
+        };
+        self.bids.keys().copied().filter(is_scored).collect()
     }
 
     /// Pairs of a unit that nobody works on and a bid that nobody answers, though they fit.

@@ -9,7 +9,7 @@ use manyhands_core::{Check, Origin, Policy, Prover, Time};
 use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::message::{Blame, FailReason, Lease, Request, Response};
 use manyhands_proto::score::Work;
-use manyhands_proto::{Binding, JobId, NodeId, Score, Seed, SignedScore, Unit};
+use manyhands_proto::{Binding, JobId, LeaseId, NodeId, Score, Seed, SignedScore, Unit};
 use manyhands_vbs::{CheckedScore, Source, sign};
 
 use crate::desk::Desk;
@@ -136,6 +136,79 @@ fn a_strangers_trial_keeps_nobody_from_the_unit() {
     desk.assemble();
     desk.wait(desk.policy.bid_hold_ms);
     assert_eq!(desk.answer(other), Response::Wait { retry_ms: 0 }, "another stranger had no part in it");
+}
+
+#[test]
+fn a_bid_that_waits_is_placed_anew_when_its_node_earns_a_score() {
+    let mut desk = Desk::with(Policy { copies_max: 1, challenge_after_ms: 0, ..Policy::default() });
+    desk.submit(Outcome::Composite);
+    desk.segment(0);
+    let trial = desk.lease(node(1));
+    desk.wait(10_000);
+    let ask = desk.done(node(1), trial.id, blob(50));
+    let collect = desk.collect();
+    let busy = busy_with_another(&mut desk);
+    let other = desk.bid(node(2));
+    let earner = desk.bid(node(1));
+    desk.verdict(&collect, Ok(()));
+    assert_eq!(desk.answer(ask), Response::Ok);
+    assert!(desk.is_scored(&node(1)));
+    desk.segment(1);
+    assert_eq!(desk.granted(earner).id.unit, Unit::Prove(1), "it bid later, as a stranger, and is none any more");
+    desk.segment(2);
+    assert_eq!(desk.granted(other).id.unit, Unit::Prove(2));
+    desk.fail(node(3), busy, FailReason::Leaving);
+    desk.announced();
+}
+
+/// Leases segment 9 to a node with a score, so that there is work of this kind all the time, and none for others.
+fn busy_with_another(desk: &mut Desk) -> LeaseId {
+    let ask = desk.bid_scored(node(3), 12_000);
+    desk.segment(9);
+    desk.granted(ask).id
+}
+
+#[test]
+fn a_bid_that_waits_is_placed_anew_when_its_nodes_score_is_checked() {
+    let mut desk = Desk::with(Policy { copies_max: 1, challenge_after_ms: 0, ..Policy::default() });
+    desk.submit(Outcome::Composite);
+    let busy = busy_with_another(&mut desk);
+    let first = desk.bid(node(2));
+    let signed = said(&key(2), node(1), desk.now, 60, 10_000);
+    let shown = desk.bid_showing(node(1), signed.clone(), Source::Stranger);
+    let checked = Shown { score: CheckedScore::check(signed).unwrap(), source: Source::Reverified };
+    desk.send(Input::Shown { node: node(1), shown: Box::new(checked) });
+    desk.segment(0);
+    assert_eq!(desk.granted(shown).id.unit, Unit::Prove(0));
+    desk.segment(1);
+    assert_eq!(desk.granted(first).id.unit, Unit::Prove(1));
+    desk.fail(node(3), busy, FailReason::Leaving);
+    desk.announced();
+}
+
+#[test]
+fn a_stranger_that_has_the_inputs_does_not_come_before_a_node_with_a_score() {
+    let mut desk = Desk::with(Policy { near_wait_ms: 0, challenge_after_ms: 0, score_ms: 5_000, ..Policy::default() });
+    desk.submit(Outcome::Succinct);
+    desk.segment(0);
+    desk.segment(1);
+    desk.executed(2);
+    let proof = desk.lease(node(1));
+    let slow = desk.lease(node(2));
+    desk.delivers(node(1), &proof, 1_000);
+    let first = desk.lease(node(1));
+    desk.delivers(node(1), &first, 1_000);
+    desk.delivers(node(2), &slow, 5_000);
+    let second = desk.lease(node(2));
+    assert_eq!((first.id.unit, second.id.unit), (Unit::Lift(0), Unit::Lift(1)));
+    let maker = desk.bid(node(1));
+    assert!(!desk.is_scored(&node(1)), "its score has ended");
+    let scored = desk.bid_scored(node(3), 10_000);
+    desk.delivers(node(2), &second, 1_000);
+    assert_eq!(desk.granted(scored).id.unit, Unit::Join { start: 0, mid: 1, end: 2 });
+    desk.wait(desk.policy.bid_hold_ms);
+    assert_eq!(desk.answer(maker), Response::Wait { retry_ms: 0 });
+    desk.clear();
 }
 
 #[test]
@@ -306,6 +379,44 @@ fn a_challenge_that_is_not_met_costs_standing() {
     let (mut desk, ask) = idle_desk();
     let (lease, _) = desk.challenged(ask);
     desk.fail(node(1), lease.id, FailReason::Leaving);
+    assert!(desk.is_over(lease.id.job) && desk.scores.is_empty());
+}
+
+#[test]
+fn a_challenge_whose_receipt_could_not_be_fetched_is_asked_for_again() {
+    let (mut desk, ask) = idle_desk();
+    let (lease, _) = desk.challenged(ask);
+    desk.wait(10_000);
+    let first = desk.done(node(1), lease.id, blob(71));
+    let collect = desk.collect();
+    desk.verdict(&collect, Err(Blame::Network));
+    desk.dropped(first);
+    desk.wait(1_000);
+    let again = desk.done(node(1), lease.id, blob(71));
+    let collect = desk.collect();
+    desk.verdict(&collect, Ok(()));
+    assert_eq!(desk.answer(again), Response::Ok);
+    assert!(desk.is_over(lease.id.job));
+    assert_eq!(desk.scores[0].elapsed_ms, 11_000);
+}
+
+/// Two hours is as long as a score counts; the node has shown that it proves, and nothing is said of how fast.
+#[test]
+fn a_challenge_that_took_longer_than_a_score_counts_has_none() {
+    let mut desk = Desk::with(Policy { deadline_percent: 1_000_000, ..Policy::default() });
+    desk.bid(node(1));
+    desk.wait(desk.policy.challenge_after_ms);
+    desk.clear();
+    let ask = desk.bid(node(1));
+    let (lease, _) = desk.challenged(ask);
+    for _ in 0..EPOCH_S / 20 + 1 {
+        desk.wait(20_000);
+        assert_eq!(desk.heartbeat(node(1), lease.id), Response::Ok);
+    }
+    let ask = desk.done(node(1), lease.id, blob(71));
+    let collect = desk.collect();
+    desk.verdict(&collect, Ok(()));
+    assert_eq!(desk.answer(ask), Response::Ok);
     assert!(desk.is_over(lease.id.job) && desk.scores.is_empty());
 }
 

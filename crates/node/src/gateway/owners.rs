@@ -24,6 +24,11 @@ pub(crate) fn uploads() -> Owner {
     named("uploads")
 }
 
+/// Owner of receipts that scores are of, while they are looked at.
+pub(crate) fn scored() -> Owner {
+    named("scored")
+}
+
 const CLAIMS: &str = "claims ";
 
 fn named(name: &str) -> Owner {
@@ -42,6 +47,8 @@ pub(crate) enum Purpose {
     Receipts,
     /// [`uploads`].
     Uploads,
+    /// [`scored`].
+    Scored,
 }
 
 impl Purpose {
@@ -52,6 +59,9 @@ impl Purpose {
         }
         if *owner == uploads() {
             return Some(Self::Uploads);
+        }
+        if *owner == scored() {
+            return Some(Self::Scored);
         }
         let name = owner.as_str();
         if let Some(job) = name.strip_prefix(CLAIMS) {
@@ -73,6 +83,7 @@ mod tests {
         assert_eq!(Purpose::of(&claims_of(job)), Some(Purpose::Claims));
         assert_eq!(Purpose::of(&receipts()), Some(Purpose::Receipts));
         assert_eq!(Purpose::of(&uploads()), Some(Purpose::Uploads));
+        assert_eq!(Purpose::of(&scored()), Some(Purpose::Scored));
         let digits = "ab".repeat(16);
         for other in
             ["cli", "made", "batch-7", "job", "job 7", "claims", "claims x", &digits, &format!("{digits} p0 1")]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use manyhands_api::types::{KnownScore, Problem, SCORES_SHOWN_MAX, Scores};
-use manyhands_blob::{ChunkStore, Owner};
+use manyhands_blob::ChunkStore;
 use manyhands_core::requester::{AskId, Input};
 use manyhands_core::scores::Shown;
 use manyhands_proto::limits::RECEIPT_BYTES_MAX;
@@ -13,7 +13,7 @@ use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Reference, Score, Seed, Signe
 use manyhands_vbs::{CheckedScore, Source, sign};
 use manyhands_zkvm::{Claim, verify_scored};
 
-use super::owners::owner_of;
+use super::owners::{owner_of, scored};
 use super::shell::Shell;
 use super::tasks::Tasks;
 use crate::benchmark;
@@ -24,12 +24,11 @@ impl Shell {
     /// Signs a score, keeps it, tells the network of it if that has not heard of the node for long, and gives it to the node.
     pub(super) fn score(&mut self, ask: Option<AskId>, score: Score) {
         let signed = sign(score, |bytes| self.identity.sign(bytes));
-        let is_to_be_told = self.scores.is_to_be_told(&score);
         match CheckedScore::check(signed.clone()) {
             Ok(checked) => _ = self.scores.add(checked),
             Err(error) => tracing::error!(%error, "a score of our own is outside the protocol"),
         }
-        if is_to_be_told {
+        if self.told.tells(&score) {
             let (net, signed) = (self.tasks.net.clone(), signed.clone());
             tokio::spawn(async move {
                 // With nobody there to hear it, the node itself shows it to whom it bids.
@@ -43,10 +42,9 @@ impl Shell {
         }
     }
 
-    /// Has a stranger's word checked, once: whether there is the proof that it speaks of.
+    /// Has a stranger's word on a node checked, one for each node: whether there is the proof that it speaks of.
     fn look_into(&mut self, node: NodeId, score: &CheckedScore) {
-        let receipt = score.score().receipt.reference;
-        if self.looked_into.len() < LOOKED_INTO_MAX && self.looked_into.insert(receipt) {
+        if self.looked_into.len() < LOOKED_INTO_MAX && self.looked_into.insert(node) {
             tokio::spawn(self.tasks.clone().reverify(node, score.clone()));
         }
     }
@@ -70,11 +68,15 @@ impl Shell {
     }
 }
 
-/// Strangers' words that are looked into before those that were are forgotten: a node shows the same one with each bid.
+/// Nodes that a stranger's word is looked into of, before those that were are forgotten: a node shows one with each bid, and need not give the
+/// receipt.
 const LOOKED_INTO_MAX: usize = 1_024;
 
-/// How long nothing more is looked into when there were so many.
+/// How long one look at a node is enough, and nothing more is looked into when there were so many.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// How long the segment of a challenge may take to make: a second at the largest size, and no other is made meanwhile.
+const MAKE_TIME: Duration = Duration::from_secs(60);
 
 impl Tasks {
     /// Fetches the proof that a node shows a stranger's word on, and checks it. What holds counts for a lease; what does not is the node's
@@ -101,7 +103,7 @@ impl Tasks {
     /// A node's receipt, which is let go to the cache at once.
     async fn fetch_scored(&self, node: NodeId, blob: BlobRef) -> Result<Vec<u8>, String> {
         let Some(_turn) = self.fetches.take(node).await else { return Err("the gateway stops".to_owned()) };
-        let owner = Owner::cut("scored");
+        let owner = scored();
         let fetched = self.providers.fetch(&owner, blob, &[Holder { node, addresses: Vec::new() }]).await;
         fetched.map_err(|error| error.to_string())?;
         let read = self.on_store(move |store| {
@@ -122,7 +124,8 @@ impl Tasks {
     }
 
     async fn make_challenge(&self, id: JobId, po2: Po2, seed: Seed) -> Result<(BlobRef, Claim), String> {
-        let segment = benchmark::segment(&self.worker, po2, seed).await?;
+        let made = tokio::time::timeout(MAKE_TIME, benchmark::segment(&self.worker, po2, seed)).await;
+        let segment = made.map_err(|_| format!("it was not there within {} s", MAKE_TIME.as_secs()))??;
         let claim = Claim::decode(&segment.claim).map_err(|error| error.to_string())?;
         let blob = self.keep(owner_of(id), segment.blob.into_vec()).await.map_err(|error| error.to_string())?;
         self.shelve(blob).await.map_err(|why| format!("it could not be uploaded: {why}"))?;

@@ -14,7 +14,8 @@ use manyhands_net::{Identity as NetIdentity, Net, NetError, NetEvent, Reply, pee
 use manyhands_proto::limits::GUEST_LOG_BYTES_MAX;
 use manyhands_proto::message::{Blame, Holder, JobNotice, Request};
 use manyhands_proto::worker::Identity;
-use manyhands_proto::{BlobRef, Digest, JobId, NodeId, Reference};
+use manyhands_proto::{BlobRef, Digest, JobId, NodeId};
+use manyhands_vbs::Told;
 use manyhands_zkvm::Reliance;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -80,8 +81,10 @@ pub(crate) struct Shell {
     /// What this gateway signs scores with.
     pub(crate) identity: NetIdentity,
     pub(crate) scores: Scoreboard,
-    /// Proofs that strangers' words on nodes are of, which were looked into lately.
-    pub(super) looked_into: BTreeSet<Reference>,
+    /// What the network was told of nodes.
+    pub(super) told: Told,
+    /// Nodes of which a stranger's word was looked into lately.
+    pub(super) looked_into: BTreeSet<NodeId>,
 }
 
 impl Shell {
@@ -112,6 +115,7 @@ impl Shell {
             loose: BTreeSet::new(),
             identity,
             scores,
+            told: Told::default(),
             looked_into: BTreeSet::new(),
         }
     }

@@ -30,7 +30,7 @@ pub(crate) fn sweep(
             Some(Purpose::Job(job)) if open.contains(&job) => {}
             Some(Purpose::Job(job)) if may_cache(job) => count += store.release_owner_to_cache(&owner)?,
             Some(Purpose::Job(_)) => count += store.release_owner(&owner)?,
-            Some(Purpose::Claims | Purpose::Uploads) => count += store.release_owner(&owner)?,
+            Some(Purpose::Claims | Purpose::Uploads | Purpose::Scored) => count += store.release_owner(&owner)?,
             Some(Purpose::Receipts) => {
                 let forgotten = store.held_by(&owner)?.into_iter().map(|blob| blob.reference);
                 for reference in forgotten.filter(|reference| kept.is_some_and(|kept| !kept.contains(reference))) {

@@ -200,10 +200,9 @@ impl Tasks {
         if let Err(error) = held.await {
             tracing::warn!(%error, "a scored receipt is not kept; others cannot check the score");
         }
-        self.scores.hear(signed);
         let scores = self.scores.clone();
-        let saved = tokio::task::spawn_blocking(move || scores.save()).await;
-        if let Ok(Err(error)) = saved {
+        let kept = tokio::task::spawn_blocking(move || scores.keep(signed)).await;
+        if let Ok(Err(error)) = kept {
             tracing::warn!(%error, "the score cannot be written down");
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manyhands_core::requester::{AskId, Input};
-use manyhands_proto::limits::EPOCH_S;
 use manyhands_proto::message::Response;
-use manyhands_proto::{BlobRef, JobId, NodeId, Po2, Score, encode};
+use manyhands_proto::{BlobRef, JobId, NodeId, Score, encode};
+use manyhands_vbs::Told;
 
 use super::{Happening, World, job_number};
 use crate::oracle::{Claim, segment_reference};
@@ -17,11 +17,8 @@ pub(super) const CHALLENGE: u32 = u32::MAX;
 /// Running the pinned guest for one segment and storing it.
 const MAKE_MS: u64 = 500;
 
-/// The blob of such a segment: a fifth of Table 2's at 2^16, as the guest touches little memory (own measurement: 27 kB at 2^16).
-const BLOB_BYTES: u64 = 27_000;
-
-/// A score is told to the network when what was last told of its peer is this old, as in the daemon.
-const TELL_AGAIN_S: u64 = EPOCH_S / 2;
+/// The blob of such a segment: a whole run of the guest at 2^15 (own measurement), which touches no more memory in a longer one.
+const BLOB_BYTES: u64 = 51_000;
 
 /// The key and signature of a score, in bytes: with postcard's length of the signature.
 const SIGNATURE_BYTES: u64 = 65;
@@ -31,8 +28,8 @@ const SIGNATURE_BYTES: u64 = 65;
 pub(super) struct Challenges {
     /// All that there were: receipts and stops of one that is over may still be on their way.
     known: BTreeSet<JobId>,
-    /// When what size was last told, of each peer by each verifier.
-    told: BTreeMap<(NodeId, NodeId), (Po2, u64)>,
+    /// What each gateway has told.
+    told: BTreeMap<NodeId, Told>,
     pub(super) figures: Scoring,
 }
 
@@ -42,21 +39,10 @@ impl Challenges {
         if self.known.contains(id) { CHALLENGE } else { job_number(id) }
     }
 
-    /// Adds what a slot was busy for.
+    /// Adds what an honest machine's slot was busy for.
     pub(super) fn busy(&mut self, job: u32, ms: u64) {
         let busy = if job == CHALLENGE { &mut self.figures.challenge_ms } else { &mut self.figures.work_ms };
         *busy = busy.saturating_add(ms);
-    }
-
-    fn tells(&mut self, score: &Score) -> bool {
-        let key = (score.peer, score.verifier);
-        let is_old =
-            |(po2, at_s): &(Po2, u64)| *po2 < score.po2 || score.issued_s.saturating_sub(*at_s) >= TELL_AGAIN_S;
-        let is_told = self.told.get(&key).is_none_or(is_old);
-        if is_told {
-            self.told.insert(key, (score.po2, score.issued_s));
-        }
-        is_told
     }
 }
 
@@ -75,7 +61,7 @@ impl World<'_> {
     /// A score tells this gateway nothing that it does not know; the others here do not trust it, but hear it.
     pub(super) fn scored(&mut self, ask: Option<AskId>, score: &Score) -> Result<(), String> {
         self.challenges.figures.signed += 1;
-        if self.challenges.tells(score) {
+        if self.challenges.told.entry(score.verifier).or_default().tells(score) {
             self.challenges.figures.told += 1;
             self.challenges.figures.told_bytes += encode(score).len() as u64 + SIGNATURE_BYTES;
         }
