@@ -3,13 +3,13 @@
 //! Challenges against the work of jobs, and the gossip that each node hears, in worlds of the paper's size with work and without.
 #![allow(clippy::print_stdout)]
 
-use manyhands_sim::run;
 use manyhands_sim::scenario::{BUILT_IN, Scenario};
+use manyhands_sim::{run, villains};
 
 /// Copies of a message that a peer of a gossipsub mesh hears or sends: the mesh's usual degree.
 const MESH: f64 = 6.0;
 
-/// What gossipsub adds to a message: author, sequence number, topic, its signature and key, in bytes (measured in crates/net's tests: under 200).
+/// What gossipsub adds to a message, about: author, sequence number, topic, its signature and key, in bytes.
 const ENVELOPE_BYTES: f64 = 200.0;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,14 +21,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let run = run(&scenario, 1)?;
         let scoring = run.scoring.ok_or_else(|| format!("{name} has no challenges"))?;
         let hours = run.end_ms as f64 / 3_600_000.0;
-        let machine_ms = f64::from(run.nodes) * run.end_ms as f64;
+        let honest = villains(&scenario, 1).iter().filter(|is_villain| !**is_villain).count();
+        let machine_ms = honest as f64 * run.end_ms as f64;
         let percent = |ms: u64| 100.0 * ms as f64 / machine_ms;
         let told_per_s = scoring.told as f64 / (run.end_ms as f64 / 1000.0);
         let bytes = scoring.told_bytes as f64 / scoring.told.max(1) as f64 + ENVELOPE_BYTES;
         let finished = run.jobs.iter().filter(|job| job.finished_ms.is_some()).count();
         println!("{name}: {} nodes, {hours:.1} h, {finished} of {} jobs done", run.nodes, run.jobs.len());
         println!(
-            "  nodes work on jobs {:.1} % of the time, on challenges {:.3} %",
+            "  honest nodes work on jobs {:.1} % of the time, on challenges {:.3} %",
             percent(scoring.work_ms),
             percent(scoring.challenge_ms)
         );

@@ -22,6 +22,8 @@ pub(crate) enum Role {
     Plagiarist,
     Flapper,
     Quitter,
+    Turncoat,
+    Sybil,
 }
 
 /// One machine's traits. They never change.
@@ -50,8 +52,15 @@ impl Traits {
     /// Machine `node` of this world.
     pub(crate) fn draw(scenario: &Scenario, seed: u64, node: u32) -> Self {
         let (fleet, links, clocks) = (&scenario.fleet, &scenario.links, &scenario.clocks);
-        let draw = &mut Draw::new(seed, About::Machine, &[u64::from(node)]);
-        let role = role(scenario, draw.unit());
+        let is_sybil = is_sybil(scenario, seed, node);
+        let draw = &mut Draw::new(
+            seed,
+            About::Machine,
+            &[u64::from(if is_sybil { machine_of(scenario, node) } else { node })],
+        );
+        // The shares are of all nodes, and the lot is drawn by those only that share no machine.
+        let lot = draw.unit() * (1.0 - scenario.villains.sybils);
+        let role = if is_sybil { Role::Sybil } else { role(scenario, lot) };
         let speed = draw.lognormal(fleet.speed_median, fleet.speed_sigma).clamp(fleet.speed_min, fleet.speed_max);
         let (po2_max, memory_bytes) = memory(&fleet.memory, draw.unit());
         let rtt_ms = draw.within(links.rtt_min_ms, links.rtt_max_ms);
@@ -100,6 +109,11 @@ impl Traits {
         matches!(self.role, Role::Honest | Role::Flapper)
     }
 
+    /// Whether it means harm, and says what serves that.
+    pub(crate) fn is_villain(&self) -> bool {
+        !self.is_honest()
+    }
+
     /// Milliseconds of a unit on this machine, undisturbed.
     pub(crate) fn unit_ms(&self, kind: UnitKind, po2: Po2) -> f64 {
         laptop_ms(kind, po2) as f64 / self.speed
@@ -140,6 +154,16 @@ pub(crate) fn operator(scenario: &Scenario, node: u32) -> u32 {
     node / scenario.fleet.nodes_per_operator.max(1)
 }
 
+/// The machine of an identity that shares one with others: the number of the first of them.
+pub(crate) fn machine_of(scenario: &Scenario, node: u32) -> u32 {
+    node - node % scenario.villains.sybil_identities.max(1)
+}
+
+/// Which of a world's nodes mean harm, by number: those whose role is not an honest one.
+pub fn villains(scenario: &Scenario, seed: u64) -> Vec<bool> {
+    (0..scenario.fleet.nodes).map(|node| Traits::draw(scenario, seed, node).is_villain()).collect()
+}
+
 /// The address range that a node connects from: its operator's.
 pub(crate) fn origin(scenario: &Scenario, node: u32) -> manyhands_core::Origin {
     let [a, b, c, d] = operator(scenario, node).to_be_bytes();
@@ -178,6 +202,7 @@ fn role(scenario: &Scenario, mut lot: f64) -> Role {
         (Role::Plagiarist, villains.plagiarists),
         (Role::Flapper, villains.flappers),
         (Role::Quitter, villains.quitters),
+        (Role::Turncoat, villains.turncoats),
     ] {
         if lot < share {
             return role;
@@ -185,6 +210,14 @@ fn role(scenario: &Scenario, mut lot: f64) -> Role {
         lot -= share;
     }
     Role::Honest
+}
+
+/// Whether a node is one of many on its machine: all of these are, or none.
+fn is_sybil(scenario: &Scenario, seed: u64, node: u32) -> bool {
+    const MACHINES: u64 = 1 << 33;
+    let machine = u64::from(machine_of(scenario, node));
+    scenario.villains.sybils > 0.0
+        && Draw::new(seed, About::Machine, &[MACHINES, machine]).happens(scenario.villains.sybils)
 }
 
 fn memory(classes: &[Memory], lot: f64) -> (Po2, u64) {

@@ -17,6 +17,7 @@ pub mod report;
 pub mod scenario;
 mod world;
 
+pub use fleet::villains;
 pub use oracle::Violation;
 pub use record::Run;
 pub use scenario::{Scenario, ScenarioError};

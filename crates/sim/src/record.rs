@@ -36,9 +36,9 @@ pub struct Run {
 pub struct Scoring {
     /// Challenges that were given out.
     pub challenges: u64,
-    /// Milliseconds that nodes worked on challenges, met or not.
+    /// Milliseconds that honest nodes worked on challenges, met or not.
     pub challenge_ms: u64,
-    /// Milliseconds that nodes worked on jobs, for nothing or not.
+    /// Milliseconds that honest nodes worked on jobs, for nothing or not.
     pub work_ms: u64,
     /// Scores that gateways signed.
     pub signed: u64,

@@ -140,11 +140,42 @@ fn villains_delay_and_do_not_stop() {
         ("stallers", villains(|villains| villains.stallers = 0.4), End::Lapsed),
         ("plagiarists", villains(|villains| villains.plagiarists = 0.4), End::Refused),
         ("flappers", villains(|villains| villains.flappers = 0.6), End::Gone),
+        ("turncoats", villains(|villains| villains.turncoats = 0.6), End::Lapsed),
+        ("identities of one machine", villains(|villains| villains.sybils = 0.6), End::Overtaken),
     ];
     for (name, scenario, end) in worlds {
         let run = finished(&scenario, 7);
         assert!(count(&run, end) > 0, "{name}: no lease is {end:?}");
     }
+}
+
+/// Eight identities, each of which bids as if it had their machine for itself, prove no more than that machine: what they gain is that one's
+/// transfers go on while another proves, here a seventh.
+#[test]
+fn many_identities_on_one_machine_prove_as_much_as_one() {
+    let proving_ms = |identities: u32| {
+        let mut scenario = villains(|villains| (villains.sybils, villains.sybil_identities) = (1.0, identities));
+        (scenario.fleet.nodes, scenario.faults_end_ms) = (identities, None);
+        scenario.fleet.speed_sigma = 0.0;
+        let jobs = (1..=3).map(|seed| finished(&scenario, seed).jobs[0].last_proof_ms.unwrap());
+        jobs.sum::<u64>()
+    };
+    let (one, eight) = (proving_ms(1), proving_ms(8));
+    assert!(eight * 100 >= one * 80, "{eight} ms with eight identities, {one} ms with one");
+}
+
+/// A named verifier's false word opens leases, and each failure ends it: the network proves all the same.
+#[test]
+fn false_words_of_a_named_verifier_cost_leases_and_not_the_job() {
+    let lapsed = |vouched| {
+        let mut scenario = villains(|villains| {
+            (villains.wasters, villains.boast, villains.vouched) = (0.5, 4.0, vouched);
+        });
+        scenario.jobs[0].count = 3;
+        (1..=3).map(|seed| count(&finished(&scenario, seed), End::Lapsed)).sum::<usize>()
+    };
+    let (without, with) = (lapsed(false), lapsed(true));
+    assert!(with > without, "{with} leases lapsed with false scores, {without} without");
 }
 
 #[test]
@@ -285,10 +316,23 @@ fn what_nodes_hand_to_each_other_the_client_need_not_send() {
 }
 
 fn any_villains() -> impl Strategy<Value = Villains> {
-    let share = || prop_oneof![2 => Just(0.0), 1 => 0.0..0.15];
-    (share(), share(), share(), share(), share()).prop_map(|(liars, wasters, stallers, plagiarists, flappers)| {
-        Villains { liars, wasters, stallers, plagiarists, flappers, boast: 3.0, ..Villains::default() }
-    })
+    let share = || prop_oneof![2 => Just(0.0), 1 => 0.0..0.13];
+    let more = (share(), share(), 2_u32..6, any::<bool>());
+    (share(), share(), share(), share(), share(), more).prop_map(
+        |(liars, wasters, stallers, plagiarists, flappers, (turncoats, sybils, sybil_identities, vouched))| Villains {
+            liars,
+            wasters,
+            stallers,
+            plagiarists,
+            flappers,
+            turncoats,
+            sybils,
+            sybil_identities,
+            boast: 3.0,
+            vouched,
+            ..Villains::default()
+        },
+    )
 }
 
 prop_compose! {

@@ -86,10 +86,13 @@ impl Scenario {
             ("villains.plagiarists", villains.plagiarists),
             ("villains.flappers", villains.flappers),
             ("villains.quitters", villains.quitters),
+            ("villains.turncoats", villains.turncoats),
+            ("villains.sybils", villains.sybils),
         ];
         shares.iter().try_for_each(|(field, value)| share(field, *value))?;
         share("villains", shares.iter().map(|(_, value)| value).sum())?;
         at_least("villains.staller_factor", villains.staller_factor, 1.0)?;
+        count("villains.sybil_identities", u64::from(villains.sybil_identities), u64::from(NODES_MAX))?;
         count("villains.flapper_up_ms", villains.flapper_up_ms, u64::MAX)?;
         count("villains.flapper_down_ms", villains.flapper_down_ms, u64::MAX)?;
         positive("villains.boast", villains.boast)

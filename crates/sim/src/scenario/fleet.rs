@@ -97,8 +97,16 @@ pub struct Villains {
     pub flapper_down_ms: u64,
     /// Take work and give it back at once: the worker failed.
     pub quitters: f64,
+    /// Work well for one lease, confirm the next for ever and never return it, and so on: they earn a score, and stall with it.
+    pub turncoats: f64,
+    /// Identities that share one machine with others. They work well, one after the other, and bid as if each had it for itself.
+    pub sybils: f64,
+    /// Identities of such a machine.
+    pub sybil_identities: u32,
     /// The speed that all of them state, in times of their own.
     pub boast: f64,
+    /// Whether each of them bids with a score that says so too, signed by a false verifier that every gateway has named.
+    pub vouched: bool,
 }
 
 /// Machines that vanish together and do not come back.
@@ -158,7 +166,11 @@ impl Default for Villains {
             flapper_up_ms: 30_000,
             flapper_down_ms: 5_000,
             quitters: 0.0,
+            turncoats: 0.0,
+            sybils: 0.0,
+            sybil_identities: 8,
             boast: 1.0,
+            vouched: false,
         }
     }
 }

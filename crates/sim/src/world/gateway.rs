@@ -80,6 +80,7 @@ impl World<'_> {
     pub(super) fn asked(&mut self, node: u32, gateway: u32, ask: AskId, request: Request) -> Result<(), String> {
         let is_dialable = self.fleet.get(node as usize).is_some_and(|traits| traits.is_reachable);
         let is_located = self.scenario.links.peers && is_dialable && matches!(request, Request::Hello(_));
+        let shown = if matches!(request, Request::Bid(_)) { self.shown(node) } else { None };
         let (node, from) = (node_id(node), origin(self.scenario, node));
         if is_located {
             // The address means nothing here: nodes are found by their numbers.
@@ -88,7 +89,7 @@ impl World<'_> {
         }
         let input = match request {
             Request::Hello(capabilities) => Input::Hello { node, from, capabilities, ask },
-            Request::Bid(bid) => Input::Bid { node, from, bid, shown: None, ask },
+            Request::Bid(bid) => Input::Bid { node, from, bid, shown, ask },
             Request::Heartbeat { lease, stage, remaining_ms } => {
                 Input::Heartbeat { node, lease, stage, remaining_ms, ask }
             }

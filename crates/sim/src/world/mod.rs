@@ -22,12 +22,14 @@ use crate::queue::{Alarm, Asks, Queue};
 use crate::record::Run;
 use crate::scenario::{Arrival, Load, Scenario, policy_by_name};
 
+mod adversaries;
 mod challenges;
 mod gateway;
 mod node;
 mod traffic;
 mod weather;
 
+use adversaries::{FalseVerifier, Machines};
 use challenges::Challenges;
 use node::Task;
 use traffic::{Cargo, Collect, Way};
@@ -127,6 +129,8 @@ struct World<'a> {
     collects: BTreeMap<u64, Collect>,
     receipts: Receipts,
     challenges: Challenges,
+    machines: Machines,
+    false_verifier: FalseVerifier,
     oracle: Oracle,
     book: Book,
     log: Log,
@@ -150,6 +154,8 @@ struct Node {
     connections: u64,
     messages: u64,
     tasks: Vec<Task>,
+    /// Leases that it began to work on.
+    begun: u32,
     /// Receipts that were handed over and are kept a while.
     taken: std::collections::VecDeque<manyhands_proto::Reference>,
 }
@@ -203,6 +209,8 @@ impl<'a> World<'a> {
             collects: BTreeMap::new(),
             receipts: Receipts::default(),
             challenges: Challenges::default(),
+            machines: Machines::default(),
+            false_verifier: FalseVerifier::default(),
             oracle: Oracle::new(gateways, nodes, scenario.job_count(), scenario.fleet.slots, None),
             book: Book::default(),
             log: Log::default(),
@@ -335,6 +343,7 @@ impl Node {
             connections: 0,
             messages: 0,
             tasks: Vec::new(),
+            begun: 0,
             taken: std::collections::VecDeque::new(),
         }
     }

@@ -7,7 +7,7 @@ use manyhands_proto::{Binding, BlobRef, LeaseId, Nonce, Reference, Unit};
 use super::{Happening, World};
 use crate::draw::{About, Draw};
 use crate::figures::receipt_bytes;
-use crate::fleet::{Role, gateway_id, node_id, number_of};
+use crate::fleet::{Role, Traits, gateway_id, node_id, number_of};
 use crate::link::Flow;
 use crate::oracle::Receipt;
 use crate::queue::Ask;
@@ -258,11 +258,14 @@ impl World<'_> {
             (draw.happens(noise.slow_share), draw.between(noise.slow_min, noise.slow_max), draw.unit());
         let factor = if is_slow { usual * slow } else { usual };
         task.began_ms = Some(self.now_ms);
+        machine.begun = machine.begun.wrapping_add(1);
         let due_ms = traits.unit_ms(unit.kind(), task.lease.po2) * factor;
         let nonce = task.lease.nonce;
         let true_receipt = |elapsed_ms: f64| (elapsed_ms, false, nonce);
-        let plan = match if is_calm { Role::Honest } else { traits.role } {
-            Role::Honest | Role::Flapper => Some(true_receipt(due_ms)),
+        let role = if is_calm { Role::Honest } else { traits.role };
+        let plan = match role {
+            Role::Honest | Role::Flapper | Role::Sybil => Some(true_receipt(due_ms)),
+            Role::Turncoat if machine.begun % 2 == 1 => Some(true_receipt(due_ms)),
             Role::Staller => Some(true_receipt(due_ms * self.scenario.villains.staller_factor)),
             Role::Liar => Some((due_ms * hurry, true, nonce)),
             Role::Plagiarist => {
@@ -271,7 +274,7 @@ impl World<'_> {
                 Some((due_ms * hurry, !matches!(unit, Unit::Prove(_)), stolen))
             }
             Role::Quitter => None,
-            Role::Waster => return,
+            Role::Waster | Role::Turncoat => return,
         };
         let (work, delay_ms) = match plan {
             Some((ms, is_garbage, nonce)) => {
@@ -288,7 +291,11 @@ impl World<'_> {
         let takes_ms = (traits.unit_ms(unit.kind(), task.lease.po2) * seen) as u64;
         let noticed_ms = noise.noticed_ms;
         let remaining_ms = traits.clock.measures(takes_ms.saturating_sub(noticed_ms));
-        self.later(delay_ms, Happening::WorkEnds { node, stamp });
+        if role == Role::Sybil {
+            self.queue_work(node, stamp, delay_ms);
+        } else {
+            self.later(delay_ms, Happening::WorkEnds { node, stamp });
+        }
         if (1..delay_ms).contains(&noticed_ms) {
             self.later(noticed_ms, Happening::Reckoned { node, stamp, remaining_ms });
         }
@@ -321,11 +328,15 @@ impl World<'_> {
         let place = machine.tasks.iter().position(is_meant)?;
         let task = machine.tasks.swap_remove(place);
         self.book.freed(self.now_ms, &task.lease.id);
-        if let Some(began_ms) = task.began_ms {
+        let traits = self.fleet.get(node as usize);
+        if let Some(began_ms) = task.began_ms.filter(|_| traits.is_some_and(Traits::is_honest)) {
             self.challenges.busy(task.job, self.now_ms.saturating_sub(began_ms));
         }
         if let (Some(flow), Some(job)) = (task.flow, self.jobs.get_mut(task.job as usize)) {
             job.up.cancel(self.now_ms, flow);
+        }
+        if traits.is_some_and(|traits| traits.role == Role::Sybil) {
+            self.unqueue_work(node, task.stamp);
         }
         Some(task)
     }
