@@ -11,8 +11,15 @@ use crate::StartError;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The advisory lock ends with the file, also when the process is killed.
-    _lock: File,
+    /// The advisory lock ends with the process at the latest, however that ends.
+    lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closed, it would stay locked as long as a process that was just begun from this one has a copy of it.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDir {
@@ -39,7 +46,7 @@ impl DataDir {
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
         write_pid(&mut lock).map_err(unwritable)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// Makes the directory if need be (mode 0700), and takes no lock: for programs that use only what has a lock of its own,

@@ -30,8 +30,8 @@ pub(super) struct Draft {
     set: Set,
     name: String,
     part: PathBuf,
-    /// Nobody else makes one in the same folder. Ends with the file.
-    _lock: File,
+    /// Nobody else makes one in the same folder.
+    lock: File,
 }
 
 impl Set {
@@ -52,7 +52,7 @@ impl Set {
         let name = self.free_name(unix_seconds);
         let part = self.folder.join(format!("{name}{PART}"));
         DirBuilder::new().mode(0o700).create(&part).map_err(|error| fault::of_copy(&part, &error))?;
-        Ok(Draft { set: self.clone(), name, part, _lock: lock })
+        Ok(Draft { set: self.clone(), name, part, lock })
     }
 
     fn lock(&self) -> Result<File, Problem> {
@@ -179,6 +179,8 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // Of one that has its name there is nothing any more.
         let _ = fs::remove_dir_all(&self.part);
+        // Closed, it would stay locked as long as a process that was just begun from this one has a copy of it.
+        let _ = self.lock.unlock();
     }
 }
 
