@@ -6,6 +6,8 @@ use manyhands_proto::NodeId;
 
 use crate::Time;
 use crate::job::ready::Class;
+use crate::peers::Origin;
+use crate::ranges::Counts;
 use crate::requester::AskId;
 
 /// A bid that waits.
@@ -14,6 +16,8 @@ pub(crate) struct Held {
     pub(crate) ask: AskId,
     pub(crate) until: Time,
     arrival: u64,
+    /// The address range that it counts in.
+    range: Option<Origin>,
     places: Vec<(Class, Place)>,
 }
 
@@ -59,6 +63,7 @@ impl Ranked {
 pub(crate) struct Bids {
     by_node: BTreeMap<NodeId, Held>,
     by_class: BTreeMap<Class, Ranked>,
+    by_range: Counts,
     arrivals: u64,
 }
 
@@ -75,10 +80,21 @@ impl Bids {
         self.by_node.get(node)
     }
 
-    /// Holds a bid; `place` says where the node stands in a class, if it is able at all.
-    pub(crate) fn hold(&mut self, node: NodeId, ask: AskId, until: Time, place: impl Fn(Class, u64) -> Option<Place>) {
+    /// Holds a bid, which counts in this range; `place` says where the node stands in a class, if it is able at all.
+    pub(crate) fn hold(
+        &mut self,
+        node: NodeId,
+        (ask, until): (AskId, Time),
+        range: Option<Origin>,
+        place: impl Fn(Class, u64) -> Option<Place>,
+    ) {
         self.arrivals += 1;
-        self.insert(node, Held { ask, until, arrival: self.arrivals, places: Vec::new() }, place);
+        self.insert(node, Held { ask, until, arrival: self.arrivals, range, places: Vec::new() }, place);
+    }
+
+    /// Bids that count in a range.
+    pub(crate) fn in_range(&self, range: &Origin) -> usize {
+        self.by_range.of(range)
     }
 
     /// Orders the bid of a node anew, if one waits; it keeps its arrival. Tells whether one does.
@@ -95,11 +111,13 @@ impl Bids {
                 held.places.push((*class, place));
             }
         }
+        self.by_range.add(held.range);
         self.by_node.insert(node, held);
     }
 
     pub(crate) fn remove(&mut self, node: &NodeId) -> Option<Held> {
         let held = self.by_node.remove(node)?;
+        self.by_range.remove(held.range);
         for (class, place) in &held.places {
             if let Some(ranked) = self.by_class.get_mut(class) {
                 ranked.side(place.footing).remove(&(place.rank, *node));

@@ -19,6 +19,7 @@ pub mod peers;
 pub mod policy;
 pub mod proof;
 pub mod prover;
+mod ranges;
 pub mod reputation;
 pub mod requester;
 pub mod room;

@@ -7,6 +7,7 @@ use manyhands_proto::message::Capabilities;
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{NodeId, Po2};
 
+use crate::ranges::Allowances;
 use crate::reputation::Ruling;
 use crate::scores::Held;
 use crate::{Policy, Time};
@@ -25,6 +26,17 @@ impl Origin {
     /// The range of an IPv6 address.
     pub const fn v6([a, b, c, d, e, f, ..]: [u8; 16]) -> Self {
         Self([6, a, b, c, d, e, f, 0])
+    }
+
+    /// Whether it is a range of the public internet. Who comes from a private one is on the gateway's own network or machine.
+    pub const fn is_public(&self) -> bool {
+        match self.0 {
+            [4, 10 | 127, ..] | [4, 192, 168, ..] | [4, 169, 254, ..] => false,
+            [4, 172, third, ..] => third < 16 || third > 31,
+            [6, 0xfc | 0xfd | 0xfe, ..] | [6, 0, 0, 0, 0, 0, 0, _] => false,
+            [4 | 6, ..] => true,
+            _ => false,
+        }
     }
 
     /// Whether both are known to be the same range.
@@ -72,8 +84,12 @@ pub struct Peer {
     pub delivered: u32,
     /// Times it sent what no honest node sends.
     pub offences: u32,
-    /// Leases in a row that it gave back, or that lapsed.
+    /// Leases in a row that it gave back, or that others were done with long before it.
     pub stumbles: u32,
+    /// Times in a row that it let leases lapse; those that lapsed for the same reason count once.
+    pub(crate) lapses: u32,
+    /// When it was last given a rest for a lease that lapsed.
+    pub(crate) paused: Option<Time>,
     /// Gets no lease before this time.
     pub blocked_until: Option<Time>,
     /// Why it was blocked last.
@@ -100,6 +116,8 @@ impl Peer {
             delivered: 0,
             offences: 0,
             stumbles: 0,
+            lapses: 0,
+            paused: None,
             blocked_until: None,
             blocked_for: None,
             ruling: None,
@@ -173,6 +191,7 @@ pub struct PeerBook {
     pub(crate) suspended: BTreeSet<NodeId>,
     /// Whose place among those that wait for work may have changed.
     pub(crate) moved: BTreeSet<NodeId>,
+    pub(crate) allowances: Allowances,
     newcomers: LossRate,
     all: LossRate,
 }
@@ -273,10 +292,11 @@ impl PeerBook {
         if kind == UnitKind::Prove {
             self.score(now, node, po2, elapsed_ms, policy);
         }
+        self.range_delivered(node, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = peer.valid.saturating_add(1);
             peer.delivered = peer.delivered.saturating_add(1);
-            peer.stumbles = 0;
+            (peer.stumbles, peer.lapses) = (0, 0);
             peer.observe(kind, po2, elapsed_ms);
             self.moved.insert(*node);
         }
@@ -290,6 +310,7 @@ impl PeerBook {
             peer.valid = 0;
         }
         self.suspend(now, node);
+        self.range_failed(node, policy);
         self.took_longer(node, kind, po2, elapsed_ms);
         self.stumble(now, node, "another node was done long before it", policy);
     }

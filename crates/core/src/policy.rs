@@ -43,7 +43,8 @@ pub struct Policy {
     pub forgive_ms: u64,
     /// For how long a benchmark score counts: two hours (paper, section 6). Zero where scores play no part: nobody is a stranger then.
     pub score_ms: u64,
-    /// A node that waited for work this long in vain, and has no score that lasts, is given a challenge. Zero never. A minute: in a network with
+    /// A node that waited for work this long in vain, and has no score that lasts, is given a challenge; one that has failed a lease waits for
+    /// `score_renew_ms`. Zero never. A minute: in a network with
     /// jobs there is work before that, and a job that begins meanwhile is better served by a node that is not busy with a challenge.
     pub challenge_after_ms: u64,
     /// A score is renewed when it counts no longer than this. A quarter of an hour: a proof at the largest size of a weak machine takes ten minutes.
@@ -77,6 +78,9 @@ pub struct Policy {
     pub trusted_after: u32,
     /// Leases that a newcomer may hold at once, whatever its slots; each valid result allows one more.
     pub newcomer_slots: usize,
+    /// Leases, and bids that wait for one, of the newcomers and strangers of one public address range, to begin with: as many as a small
+    /// office may have machines. Zero sets no bound.
+    pub range_slots: usize,
     /// A lease is late, and its unit gets a copy, at this many percent of its prediction. Zero never copies. Nearly deterministic
     /// times (a spread of 15%) make the 95th percentile 1.25 times the median, where hedging pays most (Dean and Barroso, 2013).
     pub hedge_percent: u64,
@@ -142,6 +146,7 @@ impl Default for Policy {
             gate_percent: 125,
             trusted_after: 3,
             newcomer_slots: 2,
+            range_slots: 8,
             hedge_percent: 130,
             hedge_ms: 8_000,
             copies_first: 1,
@@ -175,6 +180,7 @@ impl Policy {
             late_gain_percent: 0,
             near_wait_ms: 0,
             score_ms: 0,
+            range_slots: 0,
             deadline_percent: 1_000_000,
             ..Self::default()
         }

@@ -105,24 +105,31 @@ impl PeerBook {
         }
     }
 
-    /// Gives a node that let a lease lapse a rest.
-    pub fn pause(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) {
+    /// Gives a node that let a lease lapse a rest, longer with each in a row. Leases that it had already when it was given the last one ended
+    /// with that: a machine whose lid is closed loses all of them at once.
+    pub fn pause(&mut self, now: Time, node: &NodeId, granted: Time, reason: &str, policy: &Policy) {
         self.count(node, true, policy);
         self.suspend(now, node);
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let doubled = policy.pause_ms.saturating_mul(1 << peer.stumbles.min(20));
-        peer.stumbles = peer.stumbles.saturating_add(1);
+        if peer.paused.replace(now).is_some_and(|last| granted <= last) {
+            return;
+        }
+        // What it gave back itself before that is no sign of a node that takes work and keeps it.
+        let doubled = policy.pause_ms.saturating_mul(1 << peer.lapses.min(20));
+        peer.lapses = peer.lapses.saturating_add(1);
         peer.valid = 0;
         peer.block(now.after(doubled.min(policy.block_ms_max)), reason);
         if doubled > policy.pause_ms {
             self.changed.insert(*node);
         }
+        self.range_failed(node, policy);
     }
 
     /// Blocks a node that sent what no honest node sends, for longer each time; a long time without counts as none before. Returns until when.
     pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
         self.count(node, true, policy);
         self.suspend(now, node);
+        self.range_failed(node, policy);
         let peer = self.peers.get_mut(node)?;
         if peer.blocked_until.is_some_and(|until| now.since(until) > policy.forgive_ms) {
             peer.offences = 0;
@@ -141,7 +148,7 @@ impl PeerBook {
     pub fn rule(&mut self, now: Time, node: NodeId, ruling: Option<Ruling>, policy: &Policy) {
         let peer = self.known(now, node, policy);
         peer.ruling = ruling;
-        (peer.offences, peer.stumbles) = (0, 0);
+        (peer.offences, peer.stumbles, peer.lapses) = (0, 0, 0);
         (peer.blocked_until, peer.blocked_for) = (None, None);
         self.changed.insert(node);
     }

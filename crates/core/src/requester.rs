@@ -411,7 +411,11 @@ impl<P: ProofSystem> Requester<P> {
         if is_idle && bid.slots_free > 0 && self.challenge(now, node, ask) {
             return;
         }
-        if is_idle || bid.slots_free == 0 || self.bids.len() >= self.policy.bids_held_max {
+        let is_range_full = self.peers.is_range_full(&node, &self.bids, &self.holding, &self.policy);
+        if is_range_full && bid.slots_free > 0 && self.challenge(now, node, ask) {
+            return;
+        }
+        if is_idle || is_range_full || bid.slots_free == 0 || self.bids.len() >= self.policy.bids_held_max {
             return self.answer(ask, Response::Wait { retry_ms: self.policy.retry_ms });
         }
         self.hold_bid(now, node, ask);

@@ -69,7 +69,7 @@ impl<P: ProofSystem> Job<P> {
         self.tally.granted(is_copy);
         self.reindex(unit, cx.policy);
         cx.peers.busy(&node);
-        cx.holding.begin(node, id);
+        cx.holding.begin(node, id, cx.peers.counted_in(&node, cx.policy));
         cx.timers.add(wake, Wake::Lease(node, id));
         cx.out.event(Event::Leased { lease: id, node, predicted_ms, is_copy });
         Some(lease)
@@ -127,7 +127,7 @@ impl<P: ProofSystem> Job<P> {
                     record.deadline = cx.now.after(cx.policy.deadline_ms(cx.now.since(record.granted)));
                 }
                 let wake = record.due(cx.policy).0;
-                cx.holding.begin(node, lease);
+                cx.holding.begin(node, lease, cx.peers.counted_in(&node, cx.policy));
                 cx.timers.add(wake, Wake::Lease(node, lease));
                 cx.out.event(Event::Resumed { lease, node });
                 self.reindex(lease.unit, cx.policy);
@@ -216,12 +216,13 @@ impl<P: ProofSystem> Job<P> {
         let Some(record) = self.running(lease) else { return };
         if let Some(refusal) = lapse(record, cx) {
             let is_slow = cx.now >= record.deadline;
-            let (elapsed_ms, po2) = (cx.now.since(record.granted), self.ledger.get(&lease.unit).map(|entry| entry.po2));
+            let granted = record.granted;
+            let (elapsed_ms, po2) = (cx.now.since(granted), self.ledger.get(&lease.unit).map(|entry| entry.po2));
             self.end_lease(node, lease, cx);
             if let Some(po2) = po2.filter(|_| is_slow) {
                 cx.peers.took_longer(&node, lease.unit.kind(), po2, elapsed_ms);
             }
-            cx.peers.pause(cx.now, &node, &refusal.reason, cx.policy);
+            cx.peers.pause(cx.now, &node, granted, &refusal.reason, cx.policy);
             cx.out.event(Event::Refused { lease, node, refusal });
         } else if record.late_at(cx.policy).is_some_and(|at| at <= cx.now) {
             self.doubt(lease, Doubt::Late, cx.policy);

@@ -76,7 +76,9 @@ impl<P: ProofSystem> Requester<P> {
         let policy = &self.policy;
         let peer = self.peers.get(node).filter(|peer| peer.connected && !peer.is_blocked(now) && !peer.is_allowed())?;
         let is_on = policy.score_ms > 0 && policy.challenge_after_ms > 0;
-        let is_idle = peer.idle_since.is_some_and(|since| now.since(since) >= policy.challenge_after_ms);
+        // Who has failed a lease is given the next one of a job on trial, and a challenge only if none comes for long.
+        let after_ms = policy.challenge_after_ms.max(peer.suspended.map_or(0, |_| policy.score_renew_ms));
+        let is_idle = peer.idle_since.is_some_and(|since| now.since(since) >= after_ms);
         let is_under_way = self.challenges.by_node.contains_key(node) || self.challenges.making.is_some();
         if !is_on || !is_idle || is_under_way || self.holding.count(node) > 0 {
             return None;
@@ -254,9 +256,9 @@ impl<P: ProofSystem> Requester<P> {
     /// Ends a challenge that went silent or passed its deadline.
     pub(super) fn challenge_lapsed(&mut self, now: Time, id: JobId) {
         let Some(Challenge { node, stage: Stage::Running(lent), .. }) = self.challenges.by_id.get(&id) else { return };
-        let (node, took_ms) = (*node, now.since(lent.granted));
+        let (node, granted, took_ms) = (*node, lent.granted, now.since(lent.granted));
         let reason = format!("no proof of a challenge within {} s, or no heartbeat of it", took_ms / 1000);
-        self.peers.pause(now, &node, &reason, &self.policy);
+        self.peers.pause(now, &node, granted, &reason, &self.policy);
         self.out.command(Command::Cancel { node, lease: lease_of(id) });
         let refusal = Refusal { blame: Blame::Peer, reason };
         self.out.event(Event::Refused { lease: lease_of(id), node, refusal });

@@ -59,7 +59,7 @@ impl<P: ProofSystem> Requester<P> {
         let until = now.after(self.policy.bid_hold_ms);
         let (peers, policy, zkvm) = (&self.peers, &self.policy, &self.zkvm);
         let place = |class, arrival| peers.get(&node).and_then(|peer| place(now, peer, policy, zkvm, class, arrival));
-        self.bids.hold(node, ask, until, place);
+        self.bids.hold(node, (ask, until), peers.counted_in(&node, policy), place);
         self.bidders.insert(node);
         self.timers.add(until, Wake::Bid(node));
     }

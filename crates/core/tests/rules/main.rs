@@ -13,6 +13,7 @@ mod node;
 mod pace;
 mod pair;
 mod prover;
+mod ranges;
 mod reputation;
 mod restart;
 mod room;

@@ -4,7 +4,7 @@ use manyhands_core::job::Outcome;
 use manyhands_core::requester::{Event, Input};
 use manyhands_core::{Policy, Ruling, Standing, Verdict};
 use manyhands_proto::NodeId;
-use manyhands_proto::message::{Blame, Response};
+use manyhands_proto::message::{Bid, Blame, Capabilities, FailReason, Response};
 
 use crate::desk::{Desk, proves};
 use crate::fake::{able, bid, blob, node};
@@ -186,4 +186,29 @@ fn many_newcomers_make_nobody_forget_an_offender_or_the_operators_word() {
     }
     assert!(desk.core.peers().get(&node(1)).unwrap().is_blocked(desk.now));
     assert!(desk.core.peers().get(&node(2)).unwrap().is_denied());
+}
+
+/// A laptop whose lid is closed loses all its leases at once: that is one failure, and earlier ones of another kind do not weigh on it.
+#[test]
+fn leases_that_lapse_together_count_once() {
+    let mut desk = Desk::with_job(Outcome::Composite, 6);
+    for rest in 0..4 {
+        let lease = desk.lease(node(1)).id;
+        desk.fail(node(1), lease, FailReason::Fetch("connection refused".to_owned()));
+        desk.wait((desk.policy.rest_ms << rest).min(desk.policy.pause_ms));
+    }
+    let first = [2, 1].map(|slots_free| {
+        let capabilities = Capabilities { slots: 2, ..able() };
+        let ask = desk.bid_as(node(1), Bid { slots_free, ..bid(capabilities) });
+        desk.granted(ask)
+    });
+    desk.wait(desk.policy.silence_ms);
+    let left = |desk: &Desk| desk.core.peers().get(&node(1)).unwrap().blocked_until.map(|until| until.since(desk.now));
+    assert_eq!(left(&desk), Some(desk.policy.pause_ms), "{first:?}");
+    desk.wait(desk.policy.pause_ms);
+    desk.clear();
+    let _again = desk.lease(node(1));
+    desk.wait(desk.policy.silence_ms);
+    assert_eq!(left(&desk), Some(2 * desk.policy.pause_ms));
+    desk.clear();
 }
