@@ -4,7 +4,7 @@
 //! back. Beside each bid stands the time of a question that takes the gateway no thought: a heartbeat of a lease that does not exist.
 #![allow(clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use manyhands_core::Outcome;
@@ -51,7 +51,9 @@ async fn measure(what: &str, address: &str, verifier: &Identity, nodes: usize) -
             trip = trip.min(asked.elapsed());
         }
         let receipt = BlobRef { reference: Reference(node.id().0), size_bytes: 221_000 };
-        let score = vouched(verifier, node.id(), Po2::try_from(16)?, 30_000, receipt, Binding::default())?;
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let binding = Binding { epoch: Binding::epoch_at(now_s), ..Binding::default() };
+        let score = vouched(verifier, node.id(), Po2::try_from(16)?, 30_000, receipt, binding)?;
         let asked = Instant::now();
         let answer = node.bid_showing(score).await?;
         let took = asked.elapsed();

@@ -94,6 +94,11 @@ impl Scoreboard {
         Ok((!is_taken_back).then_some(Shown { score, source }))
     }
 
+    /// Whether this very score was told, and is held.
+    pub(crate) fn holds(&self, score: &CheckedScore) -> bool {
+        self.held().board.holds(score)
+    }
+
     /// What is said of one node.
     pub(crate) fn of(&self, node: &NodeId) -> Vec<SignedScore> {
         self.held().board.of(node).map(|score| score.signed().clone()).collect()

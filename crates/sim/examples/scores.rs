@@ -20,11 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let scenario = Scenario::from_toml(text.ok_or_else(|| format!("there is no scenario {name}"))?)?;
         let run = run(&scenario, 1)?;
         let scoring = run.scoring.ok_or_else(|| format!("{name} has no challenges"))?;
-        let hours = run.end_ms as f64 / 3_600_000.0;
+        let counted_ms = run.end_ms.saturating_sub(scenario.scoring_from_ms) as f64;
+        let hours = counted_ms / 3_600_000.0;
         let honest = villains(&scenario, 1).iter().filter(|is_villain| !**is_villain).count();
-        let machine_ms = honest as f64 * run.end_ms as f64;
+        let machine_ms = honest as f64 * counted_ms;
         let percent = |ms: u64| 100.0 * ms as f64 / machine_ms;
-        let told_per_s = scoring.told as f64 / (run.end_ms as f64 / 1000.0);
+        let told_per_s = scoring.told as f64 / (counted_ms / 1000.0);
         let bytes = scoring.told_bytes as f64 / scoring.told.max(1) as f64 + ENVELOPE_BYTES;
         let finished = run.jobs.iter().filter(|job| job.finished_ms.is_some()).count();
         println!("{name}: {} nodes, {hours:.1} h, {finished} of {} jobs done", run.nodes, run.jobs.len());
@@ -43,8 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             100.0 * scoring.challenge_ms as f64 / scoring.work_ms.max(1) as f64
         );
         println!(
-            "  scores: {} signed, {} told, {told_per_s:.2} a second of {bytes:.0} bytes; a node hears and sends {:.0} bytes a second each way at most",
+            "  scores: {} signed, {} of other gateways looked into, {} told, {told_per_s:.2} a second of {bytes:.0} bytes; a node hears and sends {:.0} bytes a second each way at most",
             scoring.signed,
+            scoring.looked_into,
             scoring.told,
             told_per_s * bytes * MESH
         );

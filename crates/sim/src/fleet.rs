@@ -26,6 +26,12 @@ pub(crate) enum Role {
     Sybil,
 }
 
+impl Role {
+    pub(crate) const fn is_honest(self) -> bool {
+        matches!(self, Self::Honest | Self::Flapper)
+    }
+}
+
 /// One machine's traits. They never change.
 #[derive(Debug, Clone)]
 pub(crate) struct Traits {
@@ -106,7 +112,7 @@ impl Traits {
 
     /// Whether its work counts in the bounds: it does what it says.
     pub(crate) fn is_honest(&self) -> bool {
-        matches!(self.role, Role::Honest | Role::Flapper)
+        self.role.is_honest()
     }
 
     /// Whether it means harm, and says what serves that.
@@ -242,7 +248,7 @@ fn vanishes(scenario: &Scenario, seed: u64, operator: u32) -> bool {
 
 /// What a machine measured on itself, with a task's usual noise; villains make themselves faster or slower as they like.
 fn timings(scenario: &Scenario, role: Role, speed: f64, po2: Po2, draw: &mut Draw) -> Vec<Timing> {
-    let boast = if matches!(role, Role::Honest | Role::Flapper) { 1.0 } else { scenario.villains.boast };
+    let boast = if role.is_honest() { 1.0 } else { scenario.villains.boast };
     let mut timing = |kind, po2| {
         let factor = draw.lognormal(1.0, scenario.noise.sigma);
         let elapsed_ms = (laptop_ms(kind, po2) as f64 * factor / (speed * boast)) as u64;

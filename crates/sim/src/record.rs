@@ -42,6 +42,8 @@ pub struct Scoring {
     pub work_ms: u64,
     /// Scores that gateways signed.
     pub signed: u64,
+    /// Scores of other gateways that one fetched the receipt of, and checked.
+    pub looked_into: u64,
     /// Scores that the whole network was told of.
     pub told: u64,
     /// Bytes of these, before what gossip adds.

@@ -12,7 +12,7 @@ pub const TELL_AGAIN_S: u64 = EPOCH_S / 2;
 /// Peers remembered. Beyond it all are forgotten, which costs one more telling of each.
 const PEERS_MAX: usize = 60_000;
 
-/// What one verifier has told.
+/// What the network has been told of nodes, as far as one verifier knows.
 #[derive(Debug, Clone, Default)]
 pub struct Told(BTreeMap<NodeId, (Po2, u64)>);
 
@@ -23,11 +23,23 @@ impl Told {
             |(po2, at_s): &(Po2, u64)| *po2 < score.po2 || score.issued_s.saturating_sub(*at_s) >= TELL_AGAIN_S;
         let is_told = self.0.get(&score.peer).is_none_or(is_old);
         if is_told {
-            if self.0.len() >= PEERS_MAX {
-                self.0.clear();
-            }
-            self.0.insert(score.peer, (score.po2, score.issued_s));
+            self.note(score);
         }
         is_told
+    }
+
+    /// Another verifier's word that the network was told of and that is believed here: while it is fresh nobody needs ours on the same. If any
+    /// word would do, liars could silence others with words that nobody heeds.
+    pub fn believes(&mut self, score: &Score) {
+        if self.0.get(&score.peer).is_none_or(|known| *known < (score.po2, score.issued_s)) {
+            self.note(score);
+        }
+    }
+
+    fn note(&mut self, score: &Score) {
+        if self.0.len() >= PEERS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(score.peer, (score.po2, score.issued_s));
     }
 }

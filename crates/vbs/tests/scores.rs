@@ -158,3 +158,14 @@ fn the_network_hears_of_a_node_once_an_hour_and_of_a_larger_size_at_once() {
     assert_eq!(heard, [0, 60, 120, 180]);
     assert!(!tells(184, 15) && tells(184, 17) && !tells(188, 16) && !tells(188, 17));
 }
+
+#[test]
+fn what_a_believed_verifier_has_told_need_not_be_told_again() {
+    let mut told = Told::default();
+    let said = |verifier: u8, minute: u64| score(&key(verifier), peer(1), NOW + 60 * minute);
+    told.believes(&said(2, 0));
+    assert!(!told.tells(&said(1, 30)));
+    assert!(told.tells(&said(1, 60)));
+    told.believes(&said(2, 30));
+    assert!(!told.tells(&said(1, 119)) && told.tells(&said(1, 120)), "an older word changes nothing");
+}

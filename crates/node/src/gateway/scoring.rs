@@ -49,12 +49,21 @@ impl Shell {
         }
     }
 
+    /// Another's word is believed. If the network has heard it, ours on the same is none too much.
+    pub(super) fn believes(&mut self, score: &CheckedScore) {
+        if self.scores.holds(score) {
+            self.told.believes(score.score());
+        }
+    }
+
     /// What a score counts for that a node shows in its bid. One that no honest node shows is held against it.
     pub(super) fn shown(&mut self, node: NodeId, signed: SignedScore) -> Option<Shown> {
         match self.scores.shown(signed, node) {
             Ok(Some(shown)) => {
-                if shown.source == Source::Stranger {
-                    self.look_into(node, &shown.score);
+                match shown.source {
+                    Source::Stranger => self.look_into(node, &shown.score),
+                    Source::Named => self.believes(&shown.score),
+                    Source::Own | Source::Reverified => {}
                 }
                 Some(shown)
             }
@@ -69,8 +78,9 @@ impl Shell {
 }
 
 /// Nodes that a stranger's word is looked into of, before those that were are forgotten: a node shows one with each bid, and need not give the
-/// receipt.
-const LOOKED_INTO_MAX: usize = 1_024;
+/// receipt. As many as the paper's largest network has; each costs 221 kB and 20 ms (own measurement), all of them in an hour 1 MB/s and a
+/// tenth of a core.
+const LOOKED_INTO_MAX: usize = 16_384;
 
 /// How long one look at a node is enough, and nothing more is looked into when there were so many.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3_600);

@@ -227,6 +227,9 @@ impl Shell {
     fn fed_back(&mut self, feedback: Feedback) {
         match feedback {
             Feedback::Core(input) => {
+                if let Input::Shown { shown, .. } = &*input {
+                    self.believes(&shown.score);
+                }
                 if let Input::Checked { lease, .. } = *input {
                     self.let_go_late(lease.job);
                 }

@@ -34,6 +34,9 @@ pub struct Scenario {
     /// Whether nodes that wait in vain without a score are challenged.
     #[serde(default)]
     pub challenges: bool,
+    /// What scores cost is counted from then on: at the start all nodes are strangers at once.
+    #[serde(default)]
+    pub scoring_from_ms: u64,
     /// The run ends then at the latest.
     #[serde(default = "an_hour")]
     pub horizon_ms: u64,

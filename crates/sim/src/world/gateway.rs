@@ -80,7 +80,12 @@ impl World<'_> {
     pub(super) fn asked(&mut self, node: u32, gateway: u32, ask: AskId, request: Request) -> Result<(), String> {
         let is_dialable = self.fleet.get(node as usize).is_some_and(|traits| traits.is_reachable);
         let is_located = self.scenario.links.peers && is_dialable && matches!(request, Request::Hello(_));
-        let shown = if matches!(request, Request::Bid(_)) { self.shown(node) } else { None };
+        let shown = if matches!(request, Request::Bid(_)) {
+            self.look_into(gateway, node);
+            self.shown(node)
+        } else {
+            None
+        };
         let (node, from) = (node_id(node), origin(self.scenario, node));
         if is_located {
             // The address means nothing here: nodes are found by their numbers.

@@ -9,7 +9,7 @@ use manyhands_core::prover::Tag;
 use manyhands_core::requester::AskId;
 use manyhands_core::{Binder, Policy, Prover, Requester, requester};
 use manyhands_proto::message::{Holder, Request, Response};
-use manyhands_proto::{JobId, LeaseId, Po2};
+use manyhands_proto::{JobId, LeaseId, Po2, Score};
 
 use crate::book::Book;
 use crate::bound::bound;
@@ -29,7 +29,7 @@ mod node;
 mod traffic;
 mod weather;
 
-use adversaries::{FalseVerifier, Machines};
+use adversaries::{Machines, Verifier};
 use challenges::Challenges;
 use node::Task;
 use traffic::{Cargo, Collect, Way};
@@ -106,6 +106,8 @@ enum Happening {
     Assembled { job: u32 },
     /// The segment of a challenge is made.
     Challenged { gateway: u32, id: JobId },
+    /// A gateway has looked into the score that another one gave a node.
+    LookedInto { gateway: u32, node: u32, score: Box<Score>, is_told: bool },
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ struct World<'a> {
     receipts: Receipts,
     challenges: Challenges,
     machines: Machines,
-    false_verifier: FalseVerifier,
+    verifier: Verifier,
     oracle: Oracle,
     book: Book,
     log: Log,
@@ -210,7 +212,7 @@ impl<'a> World<'a> {
             receipts: Receipts::default(),
             challenges: Challenges::default(),
             machines: Machines::default(),
-            false_verifier: FalseVerifier::default(),
+            verifier: Verifier::default(),
             oracle: Oracle::new(gateways, nodes, scenario.job_count(), scenario.fleet.slots, None),
             book: Book::default(),
             log: Log::default(),
@@ -294,6 +296,7 @@ impl<'a> World<'a> {
             Happening::Checked { collect } => self.checked(collect),
             Happening::Assembled { job } => self.assembled(job),
             Happening::Challenged { gateway, id } => self.challenged(gateway, id),
+            Happening::LookedInto { gateway, node, score, is_told } => self.looked_into(gateway, node, &score, is_told),
         }
     }
 

@@ -7,7 +7,7 @@ use manyhands_proto::{Binding, BlobRef, LeaseId, Nonce, Reference, Unit};
 use super::{Happening, World};
 use crate::draw::{About, Draw};
 use crate::figures::receipt_bytes;
-use crate::fleet::{Role, Traits, gateway_id, node_id, number_of};
+use crate::fleet::{Role, gateway_id, node_id, number_of};
 use crate::link::Flow;
 use crate::oracle::Receipt;
 use crate::queue::Ask;
@@ -328,14 +328,14 @@ impl World<'_> {
         let place = machine.tasks.iter().position(is_meant)?;
         let task = machine.tasks.swap_remove(place);
         self.book.freed(self.now_ms, &task.lease.id);
-        let traits = self.fleet.get(node as usize);
-        if let Some(began_ms) = task.began_ms.filter(|_| traits.is_some_and(Traits::is_honest)) {
-            self.challenges.busy(task.job, self.now_ms.saturating_sub(began_ms));
+        let role = self.fleet.get(node as usize).map(|traits| traits.role);
+        if let Some(began_ms) = task.began_ms.filter(|_| role.is_some_and(Role::is_honest)) {
+            self.was_busy(task.job, began_ms);
         }
         if let (Some(flow), Some(job)) = (task.flow, self.jobs.get_mut(task.job as usize)) {
             job.up.cancel(self.now_ms, flow);
         }
-        if traits.is_some_and(|traits| traits.role == Role::Sybil) {
+        if role == Some(Role::Sybil) {
             self.unqueue_work(node, task.stamp);
         }
         Some(task)
