@@ -32,8 +32,8 @@ impl Origin {
     pub const fn is_public(&self) -> bool {
         match self.0 {
             [4, 10 | 127, ..] | [4, 192, 168, ..] | [4, 169, 254, ..] => false,
-            [4, 172, third, ..] => third < 16 || third > 31,
-            [6, 0xfc | 0xfd | 0xfe, ..] | [6, 0, 0, 0, 0, 0, 0, _] => false,
+            [4, 172, 16..=31, ..] => false,
+            [6, 0xfc..=0xfe, ..] | [6, 0, 0, 0, 0, 0, 0, _] => false,
             [4 | 6, ..] => true,
             _ => false,
         }

@@ -8,7 +8,7 @@ use manyhands_proto::NodeId;
 use crate::Policy;
 use crate::bids::Bids;
 use crate::holding::Holding;
-use crate::peers::{Origin, PeerBook};
+use crate::peers::{Origin, Peer, PeerBook};
 
 /// A counter for each range that something is counted in.
 #[derive(Debug, Clone, Default)]
@@ -54,11 +54,28 @@ impl Allowances {
     }
 }
 
+impl Peer {
+    /// The range that what it does is counted in: none if it has delivered often enough, or if its range tells nothing.
+    fn counted_in(&self, policy: &Policy) -> Option<Origin> {
+        Some(self.origin).filter(|range| policy.range_slots > 0 && !self.is_trusted(policy) && range.is_public())
+    }
+}
+
 impl PeerBook {
-    /// The range that what a node does is counted in: none if it has delivered often enough, or if its range tells nothing.
+    /// The range that what a node does is counted in, if it is in one.
     pub(crate) fn counted_in(&self, node: &NodeId, policy: &Policy) -> Option<Origin> {
-        let peer = self.peers.get(node).filter(|peer| policy.range_slots > 0 && !peer.is_trusted(policy))?;
-        Some(peer.origin).filter(Origin::is_public)
+        self.peers.get(node)?.counted_in(policy)
+    }
+
+    /// Whether a node can have a lease beside those of its range that were counted before; it is counted then. A fleet of more than that is
+    /// there in name only.
+    pub(crate) fn counts_beside(&self, peer: &Peer, counted: &mut Counts, policy: &Policy) -> bool {
+        let Some(range) = peer.counted_in(policy) else { return true };
+        let has_room = counted.of(&range) < self.allowances.of(&range, policy);
+        if has_room {
+            counted.add(Some(range));
+        }
+        has_room
     }
 
     /// A node of a range has delivered.

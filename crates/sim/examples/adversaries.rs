@@ -1,4 +1,4 @@
-//! What adversaries cost a network, and what they get: `cargo run --release -p manyhands-sim --example adversaries [SEEDS]`
+//! What adversaries cost a network, and what they get: `cargo run --release -p manyhands-sim --example adversaries [SEEDS [PART_OF_A_NAME]]`
 //!
 //! The same fleet and the same jobs with one kind of adversary after the other. Honest machines are the same number in each world, so
 //! that what a row has more of than the first is what its adversaries cost.
@@ -42,8 +42,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<44} {:>9} {:>7} {:>7} {:>7} {:>8} {:>7} {:>8} {:>8} {:>8}",
         "", "jobs", "first s", "p50 s", "p99 s", "s/proof", "copies", "leases", "vain %", "chall. %"
     );
-    for attack in attacks() {
-        row(&attack, seeds)?;
+    let named = std::env::args().nth(2).unwrap_or_default();
+    for attack in attacks().iter().filter(|attack| attack.name.contains(&named)) {
+        row(attack, seeds)?;
     }
     Ok(())
 }
@@ -88,7 +89,6 @@ fn row(attack: &Attack, seeds: u64) -> Result<(), Box<dyn std::error::Error>> {
     let harm = (attack.harm)(each / (1.0 + each));
     let mut scenario = Scenario::from_toml(WORLD)?;
     scenario.fleet.nodes = (f64::from(HONEST) * (1.0 + each)).round() as u32;
-    scenario.fleet.nodes_per_operator = harm.sybil_identities;
     scenario.villains = harm;
     let runs: Vec<(Run, Vec<bool>)> = (1..=seeds)
         .map(|seed| Ok((run(&scenario, seed)?, villains(&scenario, seed))))

@@ -1,6 +1,6 @@
 //! The machines of a world, as the seed decides them: the same for every policy.
 
-use manyhands_core::Time;
+use manyhands_core::{Origin, Time};
 use manyhands_proto::message::{Capabilities, Timing};
 use manyhands_proto::unit::UnitKind;
 use manyhands_proto::{NodeId, Po2};
@@ -48,6 +48,8 @@ pub(crate) struct Traits {
     /// Whether others can dial it.
     pub(crate) is_reachable: bool,
     pub(crate) clock: Clock,
+    /// The address range that it connects from: its operator's, or that of the one machine of many identities.
+    pub(crate) origin: Origin,
     pub(crate) start_ms: u64,
     /// Whether it vanishes with others.
     pub(crate) vanishes: bool,
@@ -58,7 +60,7 @@ impl Traits {
     /// Machine `node` of this world.
     pub(crate) fn draw(scenario: &Scenario, seed: u64, node: u32) -> Self {
         let (fleet, links, clocks) = (&scenario.fleet, &scenario.links, &scenario.clocks);
-        let is_sybil = is_sybil(scenario, seed, node);
+        let is_sybil = is_sybil(scenario, node);
         let draw = &mut Draw::new(
             seed,
             About::Machine,
@@ -91,6 +93,7 @@ impl Traits {
             up_bytes_per_ms: rate(links.node_up_mbit_s),
             is_reachable: !is_relayed,
             clock,
+            origin: if is_sybil { origin(2, machine_of(scenario, node)) } else { origin(1, operator(scenario, node)) },
             start_ms: draw.within(0, fleet.start_spread_ms),
             vanishes: vanishes(scenario, seed, operator(scenario, node)),
             timings: if fleet.states_timings { timings(scenario, role, speed, po2_max, draw) } else { Vec::new() },
@@ -170,10 +173,10 @@ pub fn villains(scenario: &Scenario, seed: u64) -> Vec<bool> {
     (0..scenario.fleet.nodes).map(|node| Traits::draw(scenario, seed, node).is_villain()).collect()
 }
 
-/// The address range that a node connects from: its operator's.
-pub(crate) fn origin(scenario: &Scenario, node: u32) -> manyhands_core::Origin {
-    let [a, b, c, d] = operator(scenario, node).to_be_bytes();
-    manyhands_core::Origin([6, 0x20, 0x01, a, b, c, d, 0])
+/// An address range of some kind, by number.
+fn origin(kind: u8, number: u32) -> Origin {
+    let [a, b, c, d] = number.to_be_bytes();
+    Origin([6, 0x20, kind, a, b, c, d, 0])
 }
 
 /// The id of a node: its number, then nothing. A node's traits do not depend on its number's size, so no order by id favours anyone.
@@ -218,12 +221,11 @@ fn role(scenario: &Scenario, mut lot: f64) -> Role {
     Role::Honest
 }
 
-/// Whether a node is one of many on its machine: all of these are, or none.
-fn is_sybil(scenario: &Scenario, seed: u64, node: u32) -> bool {
-    const MACHINES: u64 = 1 << 33;
-    let machine = u64::from(machine_of(scenario, node));
-    scenario.villains.sybils > 0.0
-        && Draw::new(seed, About::Machine, &[MACHINES, machine]).happens(scenario.villains.sybils)
+/// Whether a node is one of many on its machine. Those with the lowest numbers are, so that a world has no more of them than it says.
+fn is_sybil(scenario: &Scenario, node: u32) -> bool {
+    let identities = f64::from(scenario.fleet.nodes) * scenario.villains.sybils;
+    let each = f64::from(scenario.villains.sybil_identities.max(1));
+    f64::from(machine_of(scenario, node)) < (identities / each).round() * each
 }
 
 fn memory(classes: &[Memory], lot: f64) -> (Po2, u64) {

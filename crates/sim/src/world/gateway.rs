@@ -10,7 +10,7 @@ use manyhands_proto::{BlobRef, JobId, Po2, Unit};
 use super::{Happening, World, job_id, job_number};
 use crate::draw::{About, Draw};
 use crate::figures::segment_bytes;
-use crate::fleet::{node_id, number_of, origin};
+use crate::fleet::{node_id, number_of};
 use crate::oracle::{Claim, FakeProofs, segment_reference};
 use crate::record::End;
 
@@ -86,7 +86,8 @@ impl World<'_> {
         } else {
             None
         };
-        let (node, from) = (node_id(node), origin(self.scenario, node));
+        let from = self.fleet.get(node as usize).map(|traits| traits.origin).unwrap_or_default();
+        let node = node_id(node);
         if is_located {
             // The address means nothing here: nodes are found by their numbers.
             let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];

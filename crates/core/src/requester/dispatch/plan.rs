@@ -12,6 +12,7 @@ use crate::job::ready::Class;
 use crate::job::step3_dispatch::is_able;
 use crate::job::{Doubt, Job};
 use crate::peers::Peer;
+use crate::ranges::Counts;
 use crate::{ProofSystem, Requester, Time};
 
 /// What the fleet can do, as reckoned from time to time, and who wants what.
@@ -208,19 +209,23 @@ impl<P: ProofSystem> Requester<P> {
         places.into_iter().map(|(known, strangers)| if known.is_empty() { strangers } else { known }).collect()
     }
 
-    /// Lets `see` look at every node that is there, and is not late already, by what place it is for a class; none if it is not able.
+    /// Lets `see` look at every node that is there, may have a lease, and is not late already, by what place it is for a class; none if it is not able.
     pub(crate) fn each_present(
         &self,
         now: Time,
         mut see: impl FnMut(&NodeId, &Peer, &dyn Fn(Class) -> Option<capacity::Place>),
     ) {
         let mut holding = self.holding.nodes().peekable();
+        let mut counted = Counts::default();
         for (node, peer) in self.peers.iter() {
             while holding.next_if(|(holder, _)| *holder < node).is_some() {}
             let leases = holding.next_if(|(holder, _)| *holder == node).map(|(_, leases)| leases);
             let is_there = peer.connected && !peer.is_blocked(now) && now.since(peer.heard) < self.policy.present_ms;
             let offer = peer.capabilities.as_ref().filter(|offer| is_there && offer.zkvm == self.zkvm);
             let Some((offer, free_in_ms)) = offer.zip(self.free_in_ms(now, peer, leases)) else { continue };
+            if !self.peers.counts_beside(peer, &mut counted, &self.policy) {
+                continue;
+            }
             see(node, peer, &|(kind, po2)| {
                 let takes_ms = is_able(offer, kind, po2).then(|| peer.predict_ms(&self.policy, kind, po2))?;
                 Some(capacity::Place { free_in_ms, takes_ms })
