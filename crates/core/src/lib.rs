@@ -28,6 +28,7 @@ pub mod sizing;
 mod text;
 pub mod time;
 mod timers;
+mod verifiers;
 pub mod view;
 
 pub use binder::Binder;

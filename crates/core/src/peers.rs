@@ -10,6 +10,7 @@ use manyhands_proto::{NodeId, Po2};
 use crate::ranges::Allowances;
 use crate::reputation::Ruling;
 use crate::scores::Held;
+use crate::verifiers::Verifiers;
 use crate::{Policy, Time};
 
 /// The address range that a node is reached from: an IPv4 /24 or an IPv6 /48. Nodes of one range are likely one operator's, and fail
@@ -192,6 +193,9 @@ pub struct PeerBook {
     /// Whose place among those that wait for work may have changed.
     pub(crate) moved: BTreeSet<NodeId>,
     pub(crate) allowances: Allowances,
+    pub(crate) verifiers: Verifiers,
+    /// Verifiers that are believed no more, of which the operator is to be told.
+    pub(crate) distrusted: BTreeSet<NodeId>,
     newcomers: LossRate,
     all: LossRate,
 }
@@ -309,7 +313,7 @@ impl PeerBook {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.valid = 0;
         }
-        self.suspend(now, node);
+        self.suspend(now, node, policy);
         self.range_failed(node, policy);
         self.took_longer(node, kind, po2, elapsed_ms);
         self.stumble(now, node, "another node was done long before it", policy);

@@ -109,7 +109,7 @@ impl PeerBook {
     /// with that: a machine whose lid is closed loses all of them at once.
     pub fn pause(&mut self, now: Time, node: &NodeId, granted: Time, reason: &str, policy: &Policy) {
         self.count(node, true, policy);
-        self.suspend(now, node);
+        self.suspend(now, node, policy);
         let Some(peer) = self.peers.get_mut(node) else { return };
         if peer.paused.replace(now).is_some_and(|last| granted <= last) {
             return;
@@ -128,7 +128,7 @@ impl PeerBook {
     /// Blocks a node that sent what no honest node sends, for longer each time; a long time without counts as none before. Returns until when.
     pub fn offend(&mut self, now: Time, node: &NodeId, reason: &str, policy: &Policy) -> Option<Time> {
         self.count(node, true, policy);
-        self.suspend(now, node);
+        self.suspend(now, node, policy);
         self.range_failed(node, policy);
         let peer = self.peers.get_mut(node)?;
         if peer.blocked_until.is_some_and(|until| now.since(until) > policy.forgive_ms) {

@@ -22,6 +22,8 @@ pub struct Held {
     pub until: Time,
     /// How it is known.
     pub source: Source,
+    /// Whose word it is, if it is not ours.
+    pub verifier: Option<NodeId>,
 }
 
 /// A score as a node shows it, signature, subject and time checked.
@@ -64,30 +66,42 @@ impl Peer {
             self.scores.insert(po2, held);
         }
     }
+
+    /// Drops what a verifier said of it. Returns whether there was something.
+    pub(crate) fn forget_words(&mut self, verifier: &NodeId) -> bool {
+        let count = self.scores.len();
+        self.scores.retain(|_, held| held.verifier != Some(*verifier));
+        self.scores.len() < count
+    }
 }
 
 impl PeerBook {
     /// Takes the score of a proof that this gateway checked itself.
     pub(crate) fn score(&mut self, now: Time, node: &NodeId, po2: Po2, elapsed_ms: u64, policy: &Policy) {
+        self.words_came(now, node, true, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             let until = now.after(policy.score_ms);
-            peer.hold(now, po2, Held { elapsed_ms, until, source: Source::Own });
+            peer.hold(now, po2, Held { elapsed_ms, until, source: Source::Own, verifier: None });
             self.moved.insert(*node);
         }
     }
 
     /// Takes a score that a node has shown: what is older than its last failure here counts no more, and a stranger's word never did.
     pub(crate) fn show(&mut self, now: Time, node: &NodeId, shown: &Shown, issued: Time, until: Time) {
-        let Some(peer) = self.peers.get_mut(node).filter(|_| shown.source != Source::Stranger) else { return };
+        let verifier = shown.score.score().verifier;
+        let is_believed = shown.source != Source::Stranger && !self.is_ignored(now, &verifier);
+        let Some(peer) = self.peers.get_mut(node).filter(|_| is_believed) else { return };
         if peer.suspended.is_none_or(|at| at < issued) {
             let score = shown.score.score();
-            peer.hold(now, score.po2, Held { elapsed_ms: score.elapsed_ms, until, source: shown.source });
+            let held = Held { elapsed_ms: score.elapsed_ms, until, source: shown.source, verifier: Some(verifier) };
+            peer.hold(now, score.po2, held);
             self.moved.insert(*node);
         }
     }
 
     /// A node did not keep what its scores promise: they count no more, whoever gave them.
-    pub(crate) fn suspend(&mut self, now: Time, node: &NodeId) {
+    pub(crate) fn suspend(&mut self, now: Time, node: &NodeId, policy: &Policy) {
+        self.words_came(now, node, false, policy);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.suspended = Some(now);
             self.moved.insert(*node);

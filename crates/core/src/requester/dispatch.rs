@@ -86,6 +86,9 @@ impl<P: ProofSystem> Requester<P> {
         if !suspended.is_empty() {
             self.out.event(Event::Suspended { nodes: suspended.into_iter().collect() });
         }
+        for verifier in std::mem::take(&mut self.peers.distrusted) {
+            self.out.event(Event::Distrusted { verifier, for_ms: self.policy.block_ms_max });
+        }
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {
             if let Some(job) = self.jobs.get(id) {

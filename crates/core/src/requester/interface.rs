@@ -388,6 +388,13 @@ pub enum Event {
         /// Who.
         nodes: Vec<NodeId>,
     },
+    /// Another verifier's word counts no more, for so long: most nodes that it spoke for failed.
+    Distrusted {
+        /// Who.
+        verifier: NodeId,
+        /// For how long.
+        for_ms: u64,
+    },
     /// A job's receipt is there.
     JobDone {
         /// The job.

@@ -137,7 +137,10 @@ impl Gateway {
                 Event::JobDone { job } => Some(Said::JobDone(job)),
                 Event::JobFailed { job, .. } => Some(Said::JobFailed(job)),
                 // Tests of their own say which.
-                Event::Standings { .. } | Event::Suspended { .. } | Event::Challenged { .. } => None,
+                Event::Standings { .. }
+                | Event::Suspended { .. }
+                | Event::Distrusted { .. }
+                | Event::Challenged { .. } => None,
             });
         }
         assert!(leases.is_empty(), "leases without an event: {leases:?}");

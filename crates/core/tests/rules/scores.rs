@@ -259,6 +259,53 @@ fn a_strangers_word_counts_for_nothing_and_a_checked_one_for_a_lease() {
     assert!(desk.is_scored(&node(1)));
 }
 
+/// A verifier that the operator has named, and whose nodes fail one after the other.
+#[test]
+fn a_verifier_whose_nodes_fail_is_believed_no_more() {
+    let mut desk = Desk::with(Policy { challenge_after_ms: 0, ..Policy::default() });
+    desk.submit(Outcome::Composite);
+    (0..60).for_each(|index| desk.segment(index));
+    for number in 1..=60 {
+        let ask = desk.bid_scored(node(number), 10_000);
+        desk.granted(ask);
+    }
+    let waits = desk.bid_scored(node(61), 10_000);
+    assert!(desk.is_scored(&node(61)));
+    desk.wait(desk.policy.silence_ms);
+    let distrusted = Event::Distrusted { verifier: id_of(&key(1)), for_ms: desk.policy.block_ms_max };
+    assert_eq!(desk.events().iter().filter(|event| **event == distrusted).count(), 1);
+    assert!(!desk.is_scored(&node(61)), "what it said before counts no more");
+    let _later = desk.bid_scored(node(62), 10_000);
+    assert!(!desk.is_scored(&node(62)), "nor what it says now");
+    let signed = said(&key(2), node(63), desk.now, 60, 10_000);
+    desk.bid_showing(node(63), signed, Source::Named);
+    assert!(desk.is_scored(&node(63)), "others' words do");
+    let _ = waits;
+    desk.clear();
+    desk.wait(desk.policy.block_ms_max);
+    desk.bid_scored(node(64), 10_000);
+    assert!(desk.is_scored(&node(64)), "a day later it is heard again");
+    desk.clear();
+}
+
+/// One failure of many is a node's, not its verifier's.
+#[test]
+fn a_verifier_whose_nodes_mostly_deliver_is_believed() {
+    let mut desk = Desk::with(Policy { challenge_after_ms: 0, ..Policy::default() });
+    desk.submit(Outcome::Composite);
+    (0..100).for_each(|index| desk.segment(index));
+    for number in 1..=100 {
+        let ask = desk.bid_scored(node(number), 10_000);
+        let lease = desk.granted(ask);
+        if number % 3 > 0 {
+            desk.delivers(node(number), &lease, 100);
+        }
+    }
+    desk.wait(desk.policy.silence_ms);
+    assert!(!desk.events().iter().any(|event| matches!(event, Event::Distrusted { .. })));
+    desk.clear();
+}
+
 #[test]
 fn what_the_gateway_saw_itself_outweighs_what_others_say() {
     let mut desk = Desk::with_job(Outcome::Composite, 3);

@@ -305,6 +305,7 @@ impl World {
             | Event::Refused { .. }
             | Event::Standings { .. }
             | Event::Suspended { .. }
+            | Event::Distrusted { .. }
             | Event::Challenged { .. } => {}
         }
     }

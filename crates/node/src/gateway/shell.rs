@@ -386,6 +386,10 @@ impl Shell {
                 tracing::info!(node = %node.short(), %po2, "challenged: it has no score that lasts, and there is no work for it");
             }
             Event::Suspended { nodes } => self.scores.suspend(&nodes, &self.me.node),
+            Event::Distrusted { verifier, for_ms } => {
+                let hours = for_ms / 3_600_000;
+                tracing::warn!(%verifier, hours, "the nodes that this verifier calls able fail: its scores count for nothing for these hours. If it is named in gateway.verifiers, ask its owner");
+            }
             Event::JobDone { job } => {
                 tracing::info!(%job, "done");
                 self.ended(job);

@@ -191,7 +191,8 @@ impl World<'_> {
             }
             Event::BegunAnew { job } => return Err(format!("nobody asked for {job} to run again")),
             // Gateways here live as long as the world.
-            Event::Standings { .. } | Event::Suspended { .. } | Event::Challenged { .. } => {}
+            Event::Standings { .. } | Event::Suspended { .. } | Event::Distrusted { .. } | Event::Challenged { .. } => {
+            }
             Event::Leased { lease, node, predicted_ms, .. } => {
                 let (job, node) = (job_number(&lease.job), number_of(&node));
                 self.log.line(now_ms, gateway, 20).lease(&lease).number(u64::from(node)).number(predicted_ms);
