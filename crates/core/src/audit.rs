@@ -27,6 +27,9 @@ impl<P: ProofSystem> Requester<P> {
         if let Some((node, lease)) = held.symmetric_difference(&running).next() {
             return Err(format!("the index of leases and the ledger differ on {lease} of {node}"));
         }
+        if !self.holding.is_counted() || !self.bids.is_counted() {
+            return Err("the leases and bids of address ranges are not as many as are counted".to_owned());
+        }
         let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
         running.iter().for_each(|(node, _)| *counts.entry(*node).or_default() += 1);
         for (node, count) in counts {

@@ -97,6 +97,11 @@ impl Bids {
         self.by_range.of(range)
     }
 
+    /// Whether the bids of each range are as many as are counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.by_node.values().map(|held| held.range).collect::<Counts>() == self.by_range
+    }
+
     /// Orders the bid of a node anew, if one waits; it keeps its arrival. Tells whether one does.
     pub(crate) fn place_again(&mut self, node: &NodeId, place: impl Fn(Class, u64) -> Option<Place>) -> bool {
         let Some(held) = self.remove(node) else { return false };

@@ -42,6 +42,13 @@ impl Holding {
         self.by_range.of(range)
     }
 
+    /// Whether the leases of each range are as many as are counted, and all of them are held.
+    pub(crate) fn is_counted(&self) -> bool {
+        let held = self.iter().map(|(_, lease)| self.ranges.get(&lease).copied());
+        held.collect::<Counts>() == self.by_range
+            && self.ranges.values().copied().map(Some).collect::<Counts>() == self.by_range
+    }
+
     pub(crate) fn of(&self, node: &NodeId) -> impl Iterator<Item = LeaseId> {
         self.by_node.get(node).into_iter().flatten().copied()
     }

@@ -43,9 +43,9 @@ pub struct Policy {
     pub forgive_ms: u64,
     /// For how long a benchmark score counts: two hours (paper, section 6). Zero where scores play no part: nobody is a stranger then.
     pub score_ms: u64,
-    /// A node that waited for work this long in vain, and has no score that lasts, is given a challenge; one that has failed a lease waits for
-    /// `score_renew_ms`. Zero never. A minute: in a network with
-    /// jobs there is work before that, and a job that begins meanwhile is better served by a node that is not busy with a challenge.
+    /// A node that waited for work this long in vain, and has no score that lasts, is given a challenge; one that has failed a lease after
+    /// `score_renew_ms`. Zero never. A minute: in a network with jobs there is work before that, and a job that begins meanwhile is better served
+    /// by a node that is not busy with a challenge.
     pub challenge_after_ms: u64,
     /// A score is renewed when it counts no longer than this. A quarter of an hour: a proof at the largest size of a weak machine takes ten minutes.
     pub score_renew_ms: u64,

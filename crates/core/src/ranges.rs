@@ -11,8 +11,16 @@ use crate::holding::Holding;
 use crate::peers::{Origin, Peer, PeerBook};
 
 /// A counter for each range that something is counted in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counts(BTreeMap<Origin, usize>);
+
+impl FromIterator<Option<Origin>> for Counts {
+    fn from_iter<I: IntoIterator<Item = Option<Origin>>>(ranges: I) -> Self {
+        let mut counts = Self::default();
+        ranges.into_iter().for_each(|range| counts.add(range));
+        counts
+    }
+}
 
 impl Counts {
     pub(crate) fn add(&mut self, range: Option<Origin>) {

@@ -111,13 +111,13 @@ impl PeerBook {
         self.count(node, true, policy);
         self.suspend(now, node, policy);
         let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.valid = 0;
         if peer.paused.replace(now).is_some_and(|last| granted <= last) {
             return;
         }
         // What it gave back itself before that is no sign of a node that takes work and keeps it.
         let doubled = policy.pause_ms.saturating_mul(1 << peer.lapses.min(20));
         peer.lapses = peer.lapses.saturating_add(1);
-        peer.valid = 0;
         peer.block(now.after(doubled.min(policy.block_ms_max)), reason);
         if doubled > policy.pause_ms {
             self.changed.insert(*node);

@@ -91,7 +91,7 @@ pub struct Requester<P: ProofSystem> {
     /// Who may work on the jobs that are not for everybody.
     circles: BTreeMap<JobId, BTreeSet<NodeId>>,
     peers: PeerBook,
-    bids: Bids,
+    pub(crate) bids: Bids,
     pub(crate) holding: Holding,
     timers: Timers,
     challenges: challenges::Challenges<P>,

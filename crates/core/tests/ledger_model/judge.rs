@@ -60,7 +60,8 @@ impl Book {
         let (is_late, is_slow, told) = (false, false, None);
         let peer = core.peers().get(&node).unwrap();
         let is_trial = peer.is_stranger(now, id.unit.kind(), po2(16), &self.policy);
-        // Only where nobody is too slow for a unit, this one has failed nobody, and it is no copy, which had better be another operator's. Whoever bid with a score that ends meanwhile keeps his place.
+        // Only where nobody is too slow for a unit, this one has failed nobody, and it is no copy, which had better be another operator's.
+        // Whoever bid with a score that ends meanwhile keeps his place.
         let bid_at = Time(now.0.saturating_sub(self.policy.bid_hold_ms));
         let was_stranger = peer.is_stranger(bid_at, id.unit.kind(), po2(16), &self.policy);
         if live == 0 && was_stranger && self.policy.gate_percent == 0 && unit.failures.is_empty() {

@@ -1,6 +1,7 @@
 //! The rules, driven from outside: recorders that end with "nothing unexpected was sent", and whole networks on a virtual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod challenges;
 mod circle;
 mod combine;
 mod desk;
