@@ -1,6 +1,6 @@
 //! What adversaries cost a network, and what they get: `cargo run --release -p manyhands-sim --example adversaries [SEEDS [PART_OF_A_NAME]]`
 //!
-//! The same fleet and the same jobs with one kind of adversary after the other. Honest machines are the same number in each world, so
+//! The same fleet and the same jobs with one kind of adversary after the other. There are about as many honest machines in each world, so
 //! that what a row has more of than the first is what its adversaries cost.
 #![allow(clippy::print_stdout)]
 
@@ -65,11 +65,11 @@ fn attacks() -> Vec<Attack> {
         attack("garbage for proofs", 0.25, |liars| Villains { liars, ..none() }),
         attack("others' or old proofs", 0.25, |plagiarists| Villains { plagiarists, ..none() }),
         attack("leases that are never returned", 0.25, |wasters| Villains { wasters, ..none() }),
-        attack("the same, ten identities to a machine", 10.0, |wasters| Villains { wasters, ..none() }),
+        attack("the same, ten for each honest node", 10.0, |wasters| Villains { wasters, ..none() }),
         attack("a score earned, the next lease stalled", 0.25, |turncoats| Villains { turncoats, ..none() }),
         attack("eight times too late", 0.25, |stallers| Villains { stallers, ..none() }),
         attack("stalling, vouched for as 4 times as fast", 0.25, vouched),
-        attack("the same, one identity to a machine", 1.0, vouched),
+        attack("the same, one for each honest node", 1.0, vouched),
         attack("50 machines of 1 identity each", 0.0625, |sybils| Villains { sybils, sybil_identities: 1, ..none() }),
         attack("50 machines of 8 identities each", 0.5, |sybils| Villains { sybils, sybil_identities: 8, ..none() }),
         attack("50 machines of 64 identities each", 4.0, |sybils| Villains { sybils, sybil_identities: 64, ..none() }),
